@@ -1,0 +1,43 @@
+# `make help` lists every target.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce-table1 smoke test test-slow lint format clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv and install the suite with pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python >= 3.11 is needed, this is {v.major}.{v.minor}; set PYTHON=python3.11" if v < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+reproduce-table1: setup ## compute Table 1 on the photographs that ship, print it, write results/table1/
+	$(BIN)/safari-bench -m experiments=table1_photos $(ARGS)
+
+smoke: setup ## one small cell end to end, seconds
+	$(BIN)/safari-bench experiments=smoke $(ARGS)
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest -q -m "not slow and not gpu and not weights" $(ARGS)
+
+test-slow: setup ## run the slow tests too
+	$(BIN)/python -m pytest -q -m "not gpu and not weights" $(ARGS)
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## let ruff rewrite the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove caches and the virtual environment, never results
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

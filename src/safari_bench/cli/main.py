@@ -1,0 +1,180 @@
+"""safari-bench [verb] key=value...; a first word without `=` is a verb, none means run.
+
+Exit codes: 0 done; 1 something failed (its rows say what); 2 the command cannot be run as typed; 130 interrupted.
+"""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from safari_bench.cli.compose import jobs
+from safari_bench.cli.schema import ConfigError, register, root, unknown_key
+from safari_bench.data import DataError
+from safari_bench.ledger import LedgerError
+from safari_bench.runner import Outcome, run_cell
+from safari_bench.tables import TableError, build, render_text
+
+__all__ = ["main"]
+
+
+@dataclass
+class _Sweep:
+    """What a sweep in this process has come to."""
+
+    total: int = 0
+    failed: int = 0
+
+
+SWEEP = _Sweep()
+
+
+class _Interrupt:
+    """The first Ctrl-C lets the batch in hand finish, the second one drops it."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __enter__(self) -> "_Interrupt":
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nstopping after the batch in hand, to keep its rows; Ctrl-C again drops it", file=sys.stderr)
+
+
+def _run(cfg: DictConfig) -> None:
+    """One job: the cells of one configuration."""
+    sweeping = OmegaConf.select(HydraConfig.get(), "job.num") is not None and SWEEP.total > 0
+    label = f"[{HydraConfig.get().job.num + 1}/{SWEEP.total}] " if sweeping else ""
+    with _Interrupt() as interrupt:
+        for job in jobs(cfg, lambda: interrupt.requested, label):
+            outcome = run_cell(job)
+            _report(outcome, f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}")
+            SWEEP.failed += outcome.counts.get("failed", 0)
+            if interrupt.requested:
+                raise KeyboardInterrupt
+    if not sweeping:
+        _tabulate(Path(cfg.results) / cfg.name)
+
+
+def _report(outcome: Outcome, what: str) -> None:
+    if outcome.computed == 0 and not outcome.interrupted:
+        print(f"{what}: complete, nothing to do ({outcome.total} images in {outcome.folder})")
+    bad = {status: n for status, n in outcome.counts.items() if status != "ok"}
+    for status, n in bad.items():
+        print(f"{what}: {n} of {outcome.total} images {status}", file=sys.stderr)
+    for reason in outcome.reasons:
+        print(f"  {reason}", file=sys.stderr)
+
+
+def _tabulate(folder: Path) -> None:
+    build(folder)
+    print(render_text(folder))
+    print(f"tables and pictures: {folder}/table1.md, table1.csv, per_image.csv, grid.png")
+
+
+def finish_sweep(cfg: DictConfig) -> None:
+    """Write and print the tables of a sweep's run folder."""
+    _tabulate(Path(cfg.results) / cfg.name)
+
+
+def _table(arguments: Sequence[str]) -> int:
+    """safari-bench table RUN: rebuild the tables of a run folder from its rows alone."""
+    if len(arguments) != 1:
+        raise ConfigError(f"safari-bench table takes one run folder, got {len(arguments)}; e.g. safari-bench table results/table1")
+    folder = Path(arguments[0])
+    if not folder.is_dir() and (Path("results") / folder).is_dir():
+        folder = Path("results") / folder
+    _tabulate(folder)
+    return 0
+
+
+def _fit(arguments: Sequence[str]) -> int:
+    """safari-bench fit [FILE]: fit the Gaussian prior to the train photographs and write its spectrum."""
+    from safari_bench.cli.fitting import write_spectrum
+
+    if len(arguments) > 1:
+        raise ConfigError(f"safari-bench fit takes at most one file to write, got {len(arguments)}")
+    write_spectrum(Path(arguments[0] if arguments else "gaussian_photos.json"))
+    return 0
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"table": _table, "fit": _fit}
+
+
+def _hydra(arguments: Sequence[str]) -> int:
+    register()
+    sys.argv = ["safari-bench", *arguments]
+    # Hydra would print its own traceback and exit; with this it hands the exception over.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    hydra.main(version_base="1.3", config_path=str(root() / "conf"), config_name="config")(_run)()
+    return 1 if SWEEP.failed else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    SWEEP.total = SWEEP.failed = 0
+    try:
+        if words and "=" not in words[0] and not words[0].startswith("-"):
+            if words[0] not in VERBS:
+                raise ConfigError(f"no such verb: {words[0]}; verbs: {', '.join(VERBS)}; see safari-bench --help")
+            return VERBS[words[0]](words[1:])
+        return _hydra(words)
+    except KeyboardInterrupt:
+        print("interrupted; finished rows are kept. Run the same command again to do the rest", file=sys.stderr)
+        return 130
+    except (ConfigError, DataError, LedgerError, TableError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, LedgerError) else 2
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"error: {_explain(error, words)}", file=sys.stderr)
+        return 2
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _explain(error: Exception, words: Sequence[str]) -> str:
+    """Hydra's message, with the list of what exists where a key is misspelt."""
+    match = re.search(r"Could not override '([^']+)'", str(error))
+    if match:
+        key = match.group(1)
+        known = _known_keys(key.rpartition(".")[0], [w for w in words if not w.lstrip("+~").startswith(f"{key}=")])
+        if known and key.rpartition(".")[2] not in known:
+            return unknown_key(key, known)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+    lines = [line for line in str(error).splitlines() if line and "full_key:" not in line and "object_type=" not in line]
+    if cause is not None:
+        lines += [str(cause).splitlines()[0]]
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _known_keys(parent: str, words: Sequence[str]) -> list[str]:
+    """The keys beside a misspelt one, from composing the rest of the command line."""
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
+            cfg: Any = hydra.compose("config", overrides=[w for w in words if "=" in w and not w.startswith("-")])
+            node = OmegaConf.select(cfg, parent) if parent else cfg
+            return [str(key) for key in node] if isinstance(node, DictConfig) else []
+    except (HydraException, OmegaConfBaseException):
+        return []  # the rest of the line is not right either: Hydra's own message is shown

@@ -1,0 +1,187 @@
+"""Types of the root configuration, resolvers, and the check that every key reaches somebody.
+
+Hydra refuses a misspelt key on the command line but merges one from an overlay or a tuned file silently. `check` therefore
+binds every `_target_` node to the signature it will be called with, names and types.
+"""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from beartype import BeartypeConf
+from beartype.door import is_bearable
+from hydra.core.config_store import ConfigStore
+from hydra.utils import get_object
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+
+__all__ = ["Config", "ConfigError", "check", "register", "root"]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be run, for a reason a person can mend."""
+
+
+class Precision(Enum):
+    """Floating type of images and samplers."""
+
+    fp32 = "fp32"
+    fp64 = "fp64"
+
+
+class NoiseLaw(Enum):
+    """Names of the noise laws."""
+
+    gaussian = "gaussian"
+    poisson = "poisson"
+    speckle = "speckle"
+    salt_pepper = "salt_pepper"
+    jpeg = "jpeg"
+    quantization = "quantization"
+    none = "none"
+
+
+class SigmaRange(Enum):
+    """The scale a noise level is stated on: 0.05 on zero_one is 0.1 on minus_one_one."""
+
+    minus_one_one = "minus_one_one"
+    zero_one = "zero_one"
+
+
+class LoggerKind(Enum):
+    """Where rows go besides the run folder."""
+
+    csv = "csv"
+
+
+@dataclass
+class TaskConfig:
+    """A degradation and its noise; which of the last four count depends on the noise law."""
+
+    name: str = MISSING
+    operator: dict[str, Any] = field(default_factory=dict)
+    noise: NoiseLaw = NoiseLaw.gaussian
+    sigma: float = 0.05
+    sigma_range: SigmaRange = SigmaRange.minus_one_one
+    rate: float = 30.0
+    fraction: float = 0.1
+    quality: int = 50
+    bits: int = 4
+
+
+@dataclass
+class GuidanceConfig:
+    """psi's weights, see `fidelity.Perceptual`."""
+
+    _target_: str = "safari_bench.fidelity.Perceptual"
+    pixel: float = 0.0
+    spatial: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    cutoff: float = 0.25
+    factor: int = 2
+
+
+@dataclass
+class ComputeConfig:
+    """Where and in what portions; nothing here changes a number beyond float rounding."""
+
+    device: str = "auto"
+    batch_size: int = 12
+    workers: int = 0
+
+
+@dataclass
+class LoggerConfig:
+    """See LoggerKind."""
+
+    kind: LoggerKind = LoggerKind.csv
+
+
+@dataclass
+class Config:
+    """The root. Groups without a type here are checked against the signature of their `_target_`."""
+
+    name: str = "default"
+    seed: int = 0
+    precision: Precision = Precision.fp32
+    results: str = "results"
+    dataset: dict[str, Any] = field(default_factory=dict)
+    prior: dict[str, Any] = field(default_factory=dict)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
+    sampler: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+
+def root() -> Path:
+    """The folder that holds conf/ and experiments/: the package's if it was installed as a wheel, else the checkout's."""
+    package = Path(__file__).resolve().parents[1]
+    return package if (package / "conf").is_dir() else package.parents[1]
+
+
+def _at_size(small: Any, large: Any, *, _root_: DictConfig) -> Any:
+    """`small` for images under 128 px, `large` from there on."""
+    size = _root_.dataset.size
+    return small if (min(size) if isinstance(size, ListConfig) else size) < 128 else large
+
+
+def register() -> None:
+    """Make the schema and the resolvers known to Hydra. Safe to call again."""
+    ConfigStore.instance().store(name="config_schema", node=Config)
+    OmegaConf.register_new_resolver("root", lambda: str(root()), replace=True)
+    OmegaConf.register_new_resolver("at_size", _at_size, replace=True)
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what nobody would read.
+
+    Raises:
+        ConfigError: a top-level key that does not exist (`+key=1` gets past Hydra), a value that is still missing, or an
+            argument of a `_target_` that it does not take or whose type is wrong.
+    """
+    for key in cfg:
+        if key not in Config.__dataclass_fields__:
+            raise ConfigError(unknown_key(str(key), Config.__dataclass_fields__))
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ConfigError(f"{missing[0]} has no value; give one on the command line: {missing[0]}=...")
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(resolved, dict)
+    for group in ("dataset", "prior", "sampler", "metrics"):
+        if "_target_" in resolved[group]:
+            _check_node(group, {k: v for k, v in resolved[group].items() if k != "name"})
+    _check_node("task.operator", resolved["task"]["operator"])
+
+
+def unknown_key(key: str, known: Mapping[str, Any] | list[str]) -> str:
+    """One sentence: what was typed, what exists, what was probably meant."""
+    parent, _, last = key.rpartition(".")
+    names = sorted(k for k in known if not k.startswith("_"))
+    close = difflib.get_close_matches(last, names, n=1)
+    hint = f"; did you mean {parent + '.' if parent else ''}{close[0]}?" if close else ""
+    return f"no such key: {key}{hint}\nkeys of {parent or 'the configuration'}: {', '.join(names)}"
+
+
+def _check_node(path: str, node: Mapping[str, Any]) -> None:
+    target = get_object(node["_target_"])
+    function = target.__init__ if inspect.isclass(target) else target
+    parameters, hints = inspect.signature(target).parameters, get_type_hints(function)
+    for key, value in node.items():
+        if key.startswith("_"):
+            continue
+        if key not in parameters:
+            raise ConfigError(unknown_key(f"{path}.{key}", dict(parameters)))
+        if isinstance(value, Mapping) and "_target_" in value:
+            _check_node(f"{path}.{key}", value)
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            for i, item in enumerate(value):
+                _check_node(f"{path}.{key}.{i}", item)
+        elif key in hints and not is_bearable(value, hints[key], conf=BeartypeConf(is_pep484_tower=True)):
+            expected = inspect.formatannotation(hints[key])
+            raise ConfigError(f"{path}.{key}: got {value!r} ({type(value).__name__}), expected {expected}")

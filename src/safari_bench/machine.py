@@ -1,0 +1,85 @@
+"""What computed a number: versions, commit, processor, memory."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+__all__ = ["PeakMemory", "describe"]
+
+_PACKAGES = (
+    "torch", "torchvision", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "torchmetrics", "piq", "Pillow",
+    "scikit-image", "scikit-learn", "matplotlib",
+)  # fmt: skip
+
+
+def describe(device: torch.device, root: Path) -> dict[str, object]:
+    """Facts for run.json.
+
+    Args:
+        root: the checkout, whose commit is recorded; not a checkout gives None.
+    """
+    return {
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "git_commit": _git(root, "rev-parse", "HEAD"),
+        "git_dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no")),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or not a checkout
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()} x {os.cpu_count()}"
+    return f"{platform.processor()} x {os.cpu_count()}"
+
+
+class PeakMemory:
+    """Highest memory use since construction, in MiB: of the GPU's allocator, or of the whole process on a CPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            self._reset_process_peak()
+
+    def mib(self) -> float:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        status = Path("/proc/self/status")
+        if status.is_file():
+            for line in status.read_text(encoding="utf-8").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 2**10
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+    @staticmethod
+    def _reset_process_peak() -> None:
+        # Linux forgets the high-water mark on request; elsewhere, or where that is forbidden, it is the process's so far.
+        clear = Path("/proc/self/clear_refs")
+        if clear.exists() and os.access(clear, os.W_OK):
+            try:
+                clear.write_text("5")
+            except OSError:
+                return

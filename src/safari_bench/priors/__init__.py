@@ -1,0 +1,1 @@
+"""Weights, or closed forms, turned into a Denoiser."""

@@ -1,0 +1,122 @@
+"""Every mistake a person can make on the command line: a message that says what, got, expected and remedy; exit code not 0;
+nothing lost."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from safari_bench.cli import main
+
+QUICK = ["dataset.n=1", "sampler.steps=2", "compute.device=cpu"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(capsys, *words: str, code: int = 2) -> str:
+    assert main([*QUICK, *words]) == code
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["task=sr_x5"], ["sr_x5", "sr_x4", "deblur_motion"]),
+        (["sampler=safary"], ["safary", "safari", "dps"]),
+        (["dataset=photo"], ["photos", "folder"]),
+        (["sampler.stepz=3"], ["no such key: sampler.stepz", "did you mean sampler.steps?", "zeta"]),
+        (["guidance.spacial=1"], ["no such key: guidance.spacial", "did you mean guidance.spatial?", "cutoff"]),
+        (["sead=1"], ["no such key: sead", "did you mean seed?"]),
+        (["task.operator.factr=2"], ["no such key: task.operator.factr", "factor"]),
+        (["+sampler.stepz=3"], ["no such key: sampler.stepz", "did you mean sampler.steps?"]),
+        (["+nonsense=1"], ["no such key: nonsense", "dataset, guidance"]),
+        (["sampler.zeta=big"], ["sampler.zeta: got 'big' (str), expected float"]),
+        (["sampler.steps=2.5"], ["sampler.steps: got 2.5 (float), expected int"]),
+        (["sampler.spacing=cubic"], ["sampler.spacing: got 'cubic'", "quadratic"]),
+        (["seed=one"], ["seed", "one"]),
+        (["precision=fp8"], ["precision", "fp8", "fp64"]),
+        (["task.noise=gausian"], ["gausian", "gaussian", "speckle"]),
+        (["task.sigma_range=percent"], ["percent", "minus_one_one", "zero_one"]),
+        (["task.sigma=-0.1"], ["sigma", "-0.1"]),
+        (["guidance.low=-1"], ["guidance.low: got -1"]),
+        (["compute.batch_size=0"], ["compute.batch_size: got 0, expected at least 1"]),
+        (["compute.device=cudda"], ["compute.device: got cudda"]),
+        (["dataset=folder"], ["dataset.root has no value"]),
+        (["dataset=folder", "dataset.root=nowhere"], ["nowhere"]),
+        (["dataset.split=validation"], ["validation", "tuning"]),
+        (["dataset.n=1000"], ["1000", "24"]),
+        (["prior.checkpoint=missing.json"], ["missing.json", "safari-bench fit"]),
+        (["sampler.steps"], ["sampler.steps"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_run_is_explained(capsys, words, said):
+    message = refused(capsys, *words)
+    for word in said:
+        assert word in message
+
+
+def picture(path, size=(80, 80)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_an_empty_folder_is_named(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    message = refused(capsys, "dataset=folder", "dataset.root=empty", "dataset.size=64")
+    assert "empty" in message
+    assert ".png" in message
+
+
+def test_a_truncated_image_is_named(capsys, tmp_path):
+    whole = picture(tmp_path / "pictures" / "a.png").read_bytes()
+    (tmp_path / "pictures" / "b.png").write_bytes(whole[: len(whole) // 2])
+    message = refused(capsys, "dataset=folder", "dataset.root=pictures", "dataset.size=64", "dataset.n=2")
+    assert "b.png" in message
+    assert "truncated" in message
+
+
+def test_an_image_smaller_than_the_crop_is_named(capsys, tmp_path):
+    picture(tmp_path / "pictures" / "tiny.png", (40, 90))
+    message = refused(capsys, "dataset=folder", "dataset.root=pictures", "dataset.size=64", "dataset.recipe=crop")
+    assert "tiny.png" in message
+    assert "40" in message
+    assert "64" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["task=inpaint_random", "task.operator.fraction=1.0"], "fraction"),
+        (["task=inpaint_box", "task.operator.hole=64"], "hole"),
+        (["task=sr_x4", "task.operator.factor=5"], "factor"),
+        (["task=deblur_motion", "task.operator.taps=99"], "taps"),
+    ],
+    ids=["fraction", "hole", "factor", "taps"],
+)
+def test_geometry_that_cannot_be_is_a_failed_row_and_a_failed_command(capsys, words, said):
+    message = refused(capsys, *words, code=1)
+    assert said in message
+    assert "1 of 1 images failed" in message
+
+
+def test_a_diverging_sampler_is_named_with_image_and_step(capsys):
+    message = refused(capsys, "sampler=dps", "sampler.steps=6", "sampler.zeta=1e38", "sampler.clip=false", code=1)
+    assert "image astronaut-64" in message
+    assert "step" in message
+    assert "sampler.zeta" in message
+
+
+def test_unknown_verbs_are_listed(capsys):
+    assert main(["tabel", "results/x"]) == 2
+    assert "verbs: table" in capsys.readouterr().err
+
+
+def test_a_table_of_nothing_is_refused(capsys):
+    assert main(["table", "results/none"]) == 2
+    assert "none" in capsys.readouterr().err
