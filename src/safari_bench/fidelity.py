@@ -1,8 +1,8 @@
 """Data fidelity terms: how far A x0_hat is from y, as a person would judge it.
 
 SaFaRI (Lee, Lee, Kang, arXiv 2401.17629) replaces the pixel residual of DPS by psi(y) - psi(A x0_hat), psi stacking a
-spatial part (bicubic upsampling) and a frequency part (Fourier low-pass and high-pass). Every part is linear, so the terms
-here take the residual r = y - A x0_hat and return squared norms, one per image.
+spatial part (bicubic upsampling) and a frequency part (Fourier low-pass and high-pass). Every part is linear, so the
+terms here take the residual r = y - A x0_hat and return squared norms, one per image.
 """
 
 import math
@@ -38,7 +38,8 @@ class Fidelity(Protocol):
 
 def pixel(r: Measurement) -> PerImage:
     """||r||^2, (b,)."""
-    return r.square().flatten(1).sum(1)
+    squares: Tensor = r.square().flatten(1).sum(1)
+    return squares
 
 
 def spatial(r: Measurement, factor: int) -> PerImage:
@@ -52,7 +53,8 @@ def frequency(r: Measurement, low: float, high: float, cutoff: float) -> PerImag
     mask = low_pass_power(r.shape[-2], r.shape[-1], cutoff).to(r)
     spectrum = torch.fft.fft2(r, norm="ortho")
     power = spectrum.real.square() + spectrum.imag.square()
-    return ((low * mask + high * (1 - mask)) * power).flatten(1).sum(1)
+    total: Tensor = ((low * mask + high * (1 - mask)) * power).flatten(1).sum(1)
+    return total
 
 
 @lru_cache(maxsize=64)
@@ -96,9 +98,13 @@ class Perceptual:
         for name in ("pixel", "spatial", "low", "high"):
             weight = getattr(self, name)
             if not (math.isfinite(weight) and weight >= 0):
-                raise ValueError(f"guidance.{name}: got {weight}, expected a finite weight >= 0; 0 switches the part off")
+                raise ValueError(
+                    f"guidance.{name}: got {weight}, expected a finite weight >= 0; 0 switches the part off"
+                )
         if not 0 < self.cutoff < math.sqrt(2):
-            raise ValueError(f"guidance.cutoff: got {self.cutoff}, expected a fraction of Nyquist in (0, 1.41); try 0.25")
+            raise ValueError(
+                f"guidance.cutoff: got {self.cutoff}, expected a fraction of Nyquist in (0, 1.41); try 0.25"
+            )
         if self.factor < 2:
             raise ValueError(f"guidance.factor: got {self.factor}, expected an upsampling factor of at least 2")
 

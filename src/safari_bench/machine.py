@@ -76,7 +76,7 @@ class PeakMemory:
 
     @staticmethod
     def _reset_process_peak() -> None:
-        # Linux forgets the high-water mark on request; elsewhere, or where that is forbidden, it is the process's so far.
+        # Linux forgets the high-water mark on request; where that cannot be, it is the process's since its start.
         clear = Path("/proc/self/clear_refs")
         if clear.exists() and os.access(clear, os.W_OK):
             try:

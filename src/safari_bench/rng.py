@@ -50,7 +50,9 @@ class Streams:
     def generators(self, purpose: str) -> list[np.random.Generator]:
         """One generator per image; asking again returns the same ones, advanced by what was drawn."""
         if purpose not in self._generators:
-            self._generators[purpose] = [np.random.Generator(np.random.Philox(key=self._key(i, purpose))) for i in self.ids]
+            self._generators[purpose] = [
+                np.random.Generator(np.random.Philox(key=self._key(i, purpose))) for i in self.ids
+            ]
         return self._generators[purpose]
 
     def normal(self, purpose: str, shape: Sequence[int]) -> Tensor:

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from safari_bench.data import Dataset, Record, from_uint8, safe_name, to_uint8, write_png
+from safari_bench.data import Dataset, Record, encode_png, from_uint8, safe_name, to_uint8
 from safari_bench.diffusion import Counted, Denoiser, NotFinite, check_finite
-from safari_bench.ledger import Cell
-from safari_bench.ledger.files import make_folder
+from safari_bench.ledger import Cell, make_folder, write_atomic
 from safari_bench.machine import PeakMemory
 from safari_bench.metrics import Suite, data_consistency
 from safari_bench.operators.contract import Operator, Unsupported
@@ -35,7 +34,13 @@ class Noise(Protocol):
     """A noise law, see `operators.noise`."""
 
     @property
-    def sigma_y(self) -> float: ...
+    def sigma_y(self) -> float:
+        """Standard deviation on the [-1, 1] scale, which samplers are told."""
+        ...
+
+    def check(self, operator: Operator) -> None:
+        """Raise Unsupported if this noise makes no sense of the operator's measurements."""
+        ...
 
     def __call__(self, y: Measurement, streams: Streams, observed: Tensor | None) -> Measurement: ...
 
@@ -55,9 +60,14 @@ class Task:
 
         Computed alone and in double precision, so that its float32 rounding is the same bytes whatever the batch, the
         device or the sampler.
+
+        Raises:
+            Unsupported: the noise law does not apply to this operator's measurements.
+            ValueError: the operator cannot be built for images of this size.
         """
         streams = Streams(seed, dataset, [image_id], dtype=torch.float64)
         operator = self.operator(x.shape, streams)
+        self.noise.check(operator)
         return operator, self.noise(operator.A(x[None].double()), streams, operator.observed)
 
 
@@ -91,7 +101,7 @@ class Job:
 
     @property
     def cell_folder(self) -> Path:
-        return self.folder / self.dataset.name / self.task.name / self.sampler_name / self.run["run_id"]
+        return self.folder / self.dataset.name / self.task.name / self.sampler_name / str(self.run["run_id"])
 
 
 @dataclass(frozen=True)
@@ -125,7 +135,7 @@ def run_cell(job: Job) -> Outcome:
     return Outcome(
         len(records),
         len(missing) - len(cell.missing()),
-        rows.status.value_counts().to_dict(),
+        {str(status): int(n) for status, n in rows.status.value_counts().items()},
         sorted(set(bad.reason)),
         interrupted,
         job.cell_folder,
@@ -147,7 +157,7 @@ def _compute(job: Job, cell: Cell, records: Sequence[Record], missing: set[str])
 def _warm_up(denoiser: Denoiser, shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> None:
     """One call and one backward pass, so that plans and kernels made on first use are in nobody's seconds."""
     x_t = torch.zeros(*shape, device=device, dtype=dtype, requires_grad=True)
-    denoiser.predict(x_t, 0).x0_hat.sum().backward()
+    denoiser.predict(x_t, 0).x0_hat.sum().backward()  # type: ignore[no-untyped-call]
 
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} img [{elapsed}<{remaining}]"
@@ -179,14 +189,20 @@ class _Batch:
     def __init__(self, job: Job, cell: Cell, records: list[Record], images: list[Tensor], bar: "tqdm[Any]") -> None:
         self.job, self.cell, self.records, self.bar = job, cell, records, bar
         self.x = torch.stack(images)
+        self.y: Tensor | None = None
         self._shown = 0.0
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per image, in order. Pictures are on disk before the rows that name them."""
         job = self.job
         try:
-            y = [job.task.measure(x, job.seed, job.dataset.name, r.id)[1] for x, r in zip(self.x, self.records, strict=True)]
+            y = [
+                job.task.measure(x, job.seed, job.dataset.name, r.id)[1]
+                for x, r in zip(self.x, self.records, strict=True)
+            ]
             self.y = torch.cat(y).to(job.dtype)
+        except Unsupported as error:
+            return [self._row(i, "unsupported", str(error)) for i in range(len(self.records))]
         except ValueError as error:
             return [self._row(i, "failed", f"task={job.task.name}: {error}") for i in range(len(self.records))]
         rows: dict[int, dict[str, Any]] = {}
@@ -215,6 +231,7 @@ class _Batch:
     def _restore(self, places: list[int]) -> dict[int, dict[str, Any]]:
         job = self.job
         x = self.x[places].to(job.device, job.dtype)
+        assert self.y is not None  # rows() measured first
         y = self.y[places].to(job.device)
         ids = [self.records[i].id for i in places]
         streams = Streams(job.seed, job.dataset.name, ids, job.device, job.dtype)
@@ -245,8 +262,8 @@ class _Batch:
     def _score(self, x_hat: Image, x: Image, y: Measurement, operator: Operator) -> list[dict[str, float]]:
         """Scores of the 8-bit pictures, the ones that are saved.
 
-        One image at a time: grouped sums would differ in their last bits, and a picture scored again alone must score the
-        same.
+        One image at a time: grouped sums would differ in their last bits, and a picture scored again alone must score
+        the same.
         """
         sigma_y, count = self.job.task.noise.sigma_y, operator.observed_count(y)
         consistency = data_consistency(y, operator.A(x_hat), sigma_y, count)
@@ -258,11 +275,11 @@ class _Batch:
 
     def _save(self, i: int, pixels: Tensor) -> None:
         name = f"{safe_name(self.records[i].id)}.png"
-        write_png(self.cell.folder / "images" / name, pixels)
+        write_atomic(self.cell.folder / "images" / name, encode_png(pixels))
         reference = self.job.folder / self.job.dataset.name / "reference" / name
         if not reference.exists():
             make_folder(reference.parent)
-            write_png(reference, to_uint8(self.x[i]))
+            write_atomic(reference, encode_png(to_uint8(self.x[i])))
 
     def _progress(self, images: int) -> Callable[[Pairs], Pairs]:
         self.bar.update(-self._shown)  # a second attempt starts over
@@ -279,12 +296,12 @@ class _Batch:
 
     def _row(self, i: int, status: str, reason: str) -> dict[str, Any]:
         job, record = self.job, self.records[i]
-        y = getattr(self, "y", None)
+        y_sha256 = "" if self.y is None else hashlib.sha256(self.y[i].contiguous().numpy().tobytes()).hexdigest()
         return {
             "dataset": job.dataset.name,
             "image_id": record.id,
             "image_sha256": record.sha256,
-            "y_sha256": "" if y is None else hashlib.sha256(y[i].contiguous().numpy().tobytes()).hexdigest(),
+            "y_sha256": y_sha256,
             "task": job.task.name,
             "sigma": job.task.sigma,
             "sigma_range": job.task.sigma_range,
@@ -295,4 +312,5 @@ class _Batch:
             "status": status,
             "reason": reason,
             "image_file": f"{safe_name(record.id)}.png" if status == "ok" else "",
-        } | job.sampler.facts()
+            **job.sampler.facts(),
+        }

@@ -27,4 +27,3 @@ Image: TypeAlias = Float[Tensor, "b c h w"]
 Measurement: TypeAlias = Shaped[Tensor, "b *m"]
 Spectrum: TypeAlias = Shaped[Tensor, "b *s"]
 PerImage: TypeAlias = Float[Tensor, "b"]
-

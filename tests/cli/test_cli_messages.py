@@ -1,5 +1,5 @@
-"""Every mistake a person can make on the command line: a message that says what, got, expected and remedy; exit code not 0;
-nothing lost."""
+"""Every mistake a person can make on the command line: a message that says what, got, expected and remedy, an exit code
+that is not 0, and nothing lost."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""One cell through the real runner: the same rows whatever the batch size, order, workers or company; honest statuses."""
+"""One cell through the real runner: the same rows whatever the batch size, order, workers or company."""
 
 import dataclasses
 import functools
@@ -81,7 +81,9 @@ def job(folder: Path, task="sr_x4", sampler="safari", **changes) -> Job:
 
 def rows(job: Job) -> pd.DataFrame:
     run_cell(job)
-    return pd.read_csv(job.cell_folder / "rows.csv", dtype={"image_id": str}, keep_default_na=False).set_index("image_id", drop=False)
+    return pd.read_csv(job.cell_folder / "rows.csv", dtype={"image_id": str}, keep_default_na=False).set_index(
+        "image_id", drop=False
+    )
 
 
 def same(ours: pd.DataFrame, theirs: pd.DataFrame, rtol: float) -> None:
@@ -139,7 +141,7 @@ def test_scores_are_those_of_the_saved_picture(tmp_path):
 
 
 def test_data_consistency_is_that_of_the_degraded_pixels(tmp_path):
-    """Denoising's baseline is y itself: the residual is the clipping and rounding of y, known from the saved picture."""
+    """Denoising's baseline is y itself: the residual is the clipping and rounding of y, seen in the saved picture."""
     task = measured("denoising", ops.Denoising)
     work = job(tmp_path, sampler="degraded", task=task)
     table = rows(work)

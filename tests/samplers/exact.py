@@ -45,14 +45,18 @@ class GaussianTruth:
         return G, self.mean - G @ self.mean * math.sqrt(a)
 
 
-def psi_matrix(shape: tuple[int, int, int], pixel=0.0, spatial=0.0, low=0.0, high=0.0, cutoff=0.25, factor=2) -> np.ndarray:
+def psi_matrix(
+    shape: tuple[int, int, int], pixel=0.0, spatial=0.0, low=0.0, high=0.0, cutoff=0.25, factor=2
+) -> np.ndarray:
     """M with L = r^T M r, for measurements of `shape`."""
     c, h, w = shape
     M = pixel * np.eye(h * w)
     if spatial:
         columns = [
             np.asarray(
-                Pillow.fromarray(e.reshape(h, w).astype(np.float32)).resize((w * factor, h * factor), Pillow.Resampling.BICUBIC)
+                Pillow.fromarray(e.reshape(h, w).astype(np.float32)).resize(
+                    (w * factor, h * factor), Pillow.Resampling.BICUBIC
+                )
             ).ravel()
             for e in np.eye(h * w)
         ]

@@ -1,5 +1,5 @@
-"""What every method owes the runner, for every method on every operator: independence of the batch, repeatability, honest
-counts, no NaN without noise, non-square images, and a refusal with a reason where it cannot work."""
+"""What every method owes the runner, for every method on every operator: independence of the batch, repeatability,
+honest counts, no NaN without noise, non-square images, and a refusal with a reason where it cannot work."""
 
 import functools
 
@@ -66,7 +66,7 @@ def run(sampler: Sampler, operator: str, ids: list[str], sigma_y: float = 0.05) 
 @pytest.mark.parametrize(("sampler", "operator"), WORKING)
 @pytest.mark.filterwarnings("ignore:psi is not injective")
 def test_an_image_does_not_depend_on_its_batch(sampler, operator):
-    """A batch of 4 equals 4 batches of 1 and the same batch in another order, to float32 rounding; reruns are bit-equal."""
+    """A batch of 4 equals 4 batches of 1 and the same batch in another order, to rounding; reruns are bit-equal."""
     together = run(SAMPLERS[sampler], operator, IDS)
     assert together.shape == (4, *SHAPE)
     assert torch.equal(together, run(SAMPLERS[sampler], operator, IDS))
@@ -93,7 +93,9 @@ def test_what_cannot_work_says_why(pair):
     assert len(str(error.value)) > 20
 
 
-@pytest.mark.parametrize(("name", "calls", "backward"), [("unconditional", 6, 0), ("dps", 6, 6), ("safari", 6, 6), ("degraded", 0, 0)])
+@pytest.mark.parametrize(
+    ("name", "calls", "backward"), [("unconditional", 6, 0), ("dps", 6, 6), ("safari", 6, 6), ("degraded", 0, 0)]
+)
 def test_calls_and_backward_passes_are_those_configured(name, calls, backward):
     streams = Streams(0, "test", IDS)
     operator = ops.BicubicDownsample(SHAPE, streams, factor=4)

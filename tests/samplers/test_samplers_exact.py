@@ -1,8 +1,8 @@
 """Two kinds of truth under a Gaussian prior, clipping off.
 
 (a) The whole trajectory against an independent float64 account fed the same noise: 1e-6.
-(b) Where the update is affine, mean and covariance of the output, taken from the sampler by sending unit vectors through
-    it, against the exact recursion: 4 digits.
+(b) Where the update is affine, mean and covariance of the output, taken from the sampler by sending unit vectors
+    through it, against the exact recursion: 4 digits.
 """
 
 import functools
@@ -49,7 +49,11 @@ WEIGHTS = {
 def truth(shape: tuple[int, int, int] = SHAPE) -> GaussianTruth:
     """Mean and covariance of the prior, as it says itself; test_priors_gaussian checks them against the definition."""
     n = math.prod(shape)
-    columns = PRIOR.sample(torch.cat([torch.zeros(1, n), torch.eye(n)]).double().reshape(-1, *shape)).reshape(n + 1, n).numpy()
+    columns = (
+        PRIOR.sample(torch.cat([torch.zeros(1, n), torch.eye(n)]).double().reshape(-1, *shape))
+        .reshape(n + 1, n)
+        .numpy()
+    )
     B = (columns[1:] - columns[0]).T
     return GaussianTruth(columns[0], B @ B.T)
 
@@ -149,7 +153,7 @@ def test_moments_of_unconditional(eta):
 
 
 def test_unconditional_tends_to_the_prior_as_steps_grow():
-    """The exact recursion, not draws: the covariance's error falls at first order, with all 1000 steps it is below 2 %."""
+    """The exact recursion, not draws: the covariance's error falls at first order; at 1000 steps it is below 2 %."""
     errors = []
     prior = truth((3, 4, 4))
     for steps in (100, 1000):
@@ -162,7 +166,10 @@ def test_unconditional_tends_to_the_prior_as_steps_grow():
 def test_pixel_guidance_is_dps_to_the_last_bit():
     operator, _, y = setting("sr", 0.05, 2)
     y = y.expand(2, *y.shape[1:])
-    restore = lambda sampler: sampler.restore(y, operator, 0.05, PRIOR, Streams(0, "t", ["a", "b"], dtype=torch.float64), iter)  # noqa: E731
+
+    def restore(sampler):
+        return sampler.restore(y, operator, 0.05, PRIOR, Streams(0, "t", ["a", "b"], dtype=torch.float64), iter)
+
     dps_image = restore(DPS(steps=20))
     assert torch.equal(restore(SaFaRI(steps=20, fidelity=Perceptual(pixel=1.0))), dps_image)
     both_bands = restore(SaFaRI(steps=20, fidelity=Perceptual(low=1.0, high=1.0)))

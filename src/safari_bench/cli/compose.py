@@ -1,6 +1,5 @@
 """A composed configuration turned into jobs for the runner."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from safari_bench import NUMBERS, __version__, machine
 from safari_bench.cli.schema import ConfigError, check, root
@@ -31,16 +30,16 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
     Raises:
         ConfigError: see `schema.check`; also values that a constructor refuses.
     """
-    check(cfg)
-    values = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    assert isinstance(values, dict)
+    values = check(cfg)
     dataset = _dataset(json.dumps(values["dataset"]))
     prior_name, denoiser = _prior(json.dumps(values["prior"]))
-    task = _refused("task", lambda: _task(cfg, values["task"]))
+    task = _refused("task", lambda: _task(values["task"]))
     device = _device(values["compute"]["device"])
-    for key, least in (("batch_size", 1), ("workers", 0)):
+    for key, least in (("batch_size", 1), ("workers", 0), ("threads", 0)):
         if values["compute"][key] < least:
             raise ConfigError(f"compute.{key}: got {values['compute'][key]}, expected at least {least}")
+    if values["compute"]["threads"]:
+        torch.set_num_threads(values["compute"]["threads"])
 
     def job(sampler_name: str, sampler: Sampler, sampler_values: Mapping[str, Any], *, uses_prior: bool) -> Job:
         spec = {
@@ -70,19 +69,19 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
             sampler=sampler,
             prior_name=spec["prior"]["name"],
             denoiser=denoiser,
-            metrics=instantiate(cfg.metrics, _convert_="all"),
+            metrics=instantiate(values["metrics"], _convert_="all"),
             seed=values["seed"],
             device=device,
             dtype=_DTYPES[values["precision"]],
             batch_size=values["compute"]["batch_size"],
             workers=values["compute"]["workers"],
-            folder=Path(values["results"]) / values["name"],
+            folder=Path(values["output"]) / values["name"],
             run=run,
             stop=stop,
             label=label,
         )
 
-    arguments = {key: value for key, value in cfg.sampler.items() if key != "name"}
+    arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
     sampler = _refused("sampler", lambda: instantiate(arguments, _convert_="all"))
     cells = [job("degraded", Degraded(), {"name": "degraded"}, uses_prior=False)]
     if not isinstance(sampler, Degraded):
@@ -105,8 +104,8 @@ def _refused(group: str, build: Callable[[], Any]) -> Any:
 @lru_cache(maxsize=4)
 def _dataset(values: str) -> Dataset:
     """Built once per process, so that a sweep reads and hashes its images once."""
-    node = {key: value for key, value in json.loads(values).items() if key != "name"}
-    return _refused("dataset", lambda: instantiate(node, _convert_="all"))
+    dataset: Dataset = _refused("dataset", lambda: instantiate(json.loads(values), _convert_="all"))
+    return dataset
 
 
 @lru_cache(maxsize=2)
@@ -116,11 +115,11 @@ def _prior(values: str) -> tuple[str, Any]:
     return name, _refused("prior", lambda: instantiate(node, _convert_="all"))
 
 
-def _task(cfg: DictConfig, values: Mapping[str, Any]) -> Task:
+def _task(values: Mapping[str, Any]) -> Task:
     noise = {key: values[key] for key in ("sigma", "sigma_range", "rate", "fraction", "quality", "bits")}
     return Task(
         name=values["name"],
-        operator=instantiate(cfg.task.operator, _partial_=True, _convert_="all"),
+        operator=instantiate(values["operator"], _partial_=True, _convert_="all"),
         noise=make_noise(values["noise"], **noise),
         sigma=values["sigma"],
         sigma_range=values["sigma_range"],
@@ -134,5 +133,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"compute.device: got {name}, which this machine cannot use ({error}); try auto or cpu") from error
+        raise ConfigError(
+            f"compute.device: got {name}, which this machine cannot use ({error}); try auto or cpu"
+        ) from error
     return device

@@ -63,7 +63,7 @@ class _Interrupt:
 
 def _run(cfg: DictConfig) -> None:
     """One job: the cells of one configuration."""
-    sweeping = OmegaConf.select(HydraConfig.get(), "job.num") is not None and SWEEP.total > 0
+    sweeping = SWEEP.total > 0
     label = f"[{HydraConfig.get().job.num + 1}/{SWEEP.total}] " if sweeping else ""
     with _Interrupt() as interrupt:
         for job in jobs(cfg, lambda: interrupt.requested, label):
@@ -73,7 +73,7 @@ def _run(cfg: DictConfig) -> None:
             if interrupt.requested:
                 raise KeyboardInterrupt
     if not sweeping:
-        _tabulate(Path(cfg.results) / cfg.name)
+        _tabulate(Path(cfg.output) / cfg.name)
 
 
 def _report(outcome: Outcome, what: str) -> None:
@@ -93,14 +93,17 @@ def _tabulate(folder: Path) -> None:
 
 
 def finish_sweep(cfg: DictConfig) -> None:
-    """Write and print the tables of a sweep's run folder."""
-    _tabulate(Path(cfg.results) / cfg.name)
+    """Write and print the tables of a sweep's run folder. Cells that cannot share one table are safe all the same."""
+    try:
+        _tabulate(Path(cfg.output) / cfg.name)
+    except (LedgerError, TableError) as error:
+        print(f"no table: {error}", file=sys.stderr)
 
 
 def _table(arguments: Sequence[str]) -> int:
     """safari-bench table RUN: rebuild the tables of a run folder from its rows alone."""
     if len(arguments) != 1:
-        raise ConfigError(f"safari-bench table takes one run folder, got {len(arguments)}; e.g. safari-bench table results/table1")
+        raise ConfigError(f"safari-bench table takes one run folder, got {len(arguments)}; e.g. results/table1")
     folder = Path(arguments[0])
     if not folder.is_dir() and (Path("results") / folder).is_dir():
         folder = Path("results") / folder
@@ -162,7 +165,9 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         if known and key.rpartition(".")[2] not in known:
             return unknown_key(key, known)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-    lines = [line for line in str(error).splitlines() if line and "full_key:" not in line and "object_type=" not in line]
+    lines = [
+        line for line in str(error).splitlines() if line and "full_key:" not in line and "object_type=" not in line
+    ]
     if cause is not None:
         lines += [str(cause).splitlines()[0]]
     return "\n".join(dict.fromkeys(lines))

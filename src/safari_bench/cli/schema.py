@@ -1,7 +1,7 @@
 """Types of the root configuration, resolvers, and the check that every key reaches somebody.
 
-Hydra refuses a misspelt key on the command line but merges one from an overlay or a tuned file silently. `check` therefore
-binds every `_target_` node to the signature it will be called with, names and types.
+Hydra refuses a misspelt key on the command line but merges one from an overlay or a tuned file silently. `check`
+therefore binds every `_target_` node to the signature it will be called with, names and types.
 """
 
 import difflib
@@ -12,7 +12,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from beartype import BeartypeConf
 from beartype.door import is_bearable
 from hydra.core.config_store import ConfigStore
 from hydra.utils import get_object
@@ -66,7 +65,7 @@ class TaskConfig:
     noise: NoiseLaw = NoiseLaw.gaussian
     sigma: float = 0.05
     sigma_range: SigmaRange = SigmaRange.minus_one_one
-    rate: float = 30.0
+    rate: float = 1.0
     fraction: float = 0.1
     quality: int = 50
     bits: int = 4
@@ -92,6 +91,7 @@ class ComputeConfig:
     device: str = "auto"
     batch_size: int = 12
     workers: int = 0
+    threads: int = 0
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Config:
     name: str = "default"
     seed: int = 0
     precision: Precision = Precision.fp32
-    results: str = "results"
+    output: str = "results"
     dataset: dict[str, Any] = field(default_factory=dict)
     prior: dict[str, Any] = field(default_factory=dict)
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -120,12 +120,12 @@ class Config:
 
 
 def root() -> Path:
-    """The folder that holds conf/ and experiments/: the package's if it was installed as a wheel, else the checkout's."""
+    """The folder that holds conf/ and experiments/: the package's if installed from a wheel, else the checkout's."""
     package = Path(__file__).resolve().parents[1]
     return package if (package / "conf").is_dir() else package.parents[1]
 
 
-def _at_size(small: Any, large: Any, *, _root_: DictConfig) -> Any:
+def _at_size(small: Any, large: Any, *, _root_: Any) -> Any:
     """`small` for images under 128 px, `large` from there on."""
     size = _root_.dataset.size
     return small if (min(size) if isinstance(size, ListConfig) else size) < 128 else large
@@ -138,12 +138,15 @@ def register() -> None:
     OmegaConf.register_new_resolver("at_size", _at_size, replace=True)
 
 
-def check(cfg: DictConfig) -> None:
+def check(cfg: DictConfig) -> dict[str, Any]:
     """Refuse what nobody would read.
 
+    Returns:
+        the resolved configuration, with whole numbers made floats where a float is expected: zeta=1 is zeta=1.0.
+
     Raises:
-        ConfigError: a top-level key that does not exist (`+key=1` gets past Hydra), a value that is still missing, or an
-            argument of a `_target_` that it does not take or whose type is wrong.
+        ConfigError: a top-level key that does not exist (`+key=1` gets past Hydra), a value that is still missing, or
+            an argument of a `_target_` that it does not take or whose type is wrong.
     """
     for key in cfg:
         if key not in Config.__dataclass_fields__:
@@ -151,12 +154,11 @@ def check(cfg: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]} has no value; give one on the command line: {missing[0]}=...")
-    resolved = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(resolved, dict)
+    values: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     for group in ("dataset", "prior", "sampler", "metrics"):
-        if "_target_" in resolved[group]:
-            _check_node(group, {k: v for k, v in resolved[group].items() if k != "name"})
-    _check_node("task.operator", resolved["task"]["operator"])
+        values[group] = _checked_node(group, values[group])
+    values["task"]["operator"] = _checked_node("task.operator", values["task"]["operator"])
+    return dict(values)
 
 
 def unknown_key(key: str, known: Mapping[str, Any] | list[str]) -> str:
@@ -168,20 +170,23 @@ def unknown_key(key: str, known: Mapping[str, Any] | list[str]) -> str:
     return f"no such key: {key}{hint}\nkeys of {parent or 'the configuration'}: {', '.join(names)}"
 
 
-def _check_node(path: str, node: Mapping[str, Any]) -> None:
+def _checked_node(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
     target = get_object(node["_target_"])
     function = target.__init__ if inspect.isclass(target) else target
     parameters, hints = inspect.signature(target).parameters, get_type_hints(function)
+    checked = dict(node)
     for key, value in node.items():
-        if key.startswith("_"):
+        if key.startswith("_") or key == "name":
             continue
         if key not in parameters:
             raise ConfigError(unknown_key(f"{path}.{key}", dict(parameters)))
         if isinstance(value, Mapping) and "_target_" in value:
-            _check_node(f"{path}.{key}", value)
+            checked[key] = _checked_node(f"{path}.{key}", value)
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-            for i, item in enumerate(value):
-                _check_node(f"{path}.{key}.{i}", item)
-        elif key in hints and not is_bearable(value, hints[key], conf=BeartypeConf(is_pep484_tower=True)):
-            expected = inspect.formatannotation(hints[key])
-            raise ConfigError(f"{path}.{key}: got {value!r} ({type(value).__name__}), expected {expected}")
+            checked[key] = [_checked_node(f"{path}.{key}.{i}", item) for i, item in enumerate(value)]
+        elif key in hints and not is_bearable(value, hints[key]):
+            if type(value) is not int or not is_bearable(float(value), hints[key]):
+                expected = inspect.formatannotation(hints[key])
+                raise ConfigError(f"{path}.{key}: got {value!r} ({type(value).__name__}), expected {expected}")
+            checked[key] = float(value)
+    return checked

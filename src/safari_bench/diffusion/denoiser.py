@@ -63,7 +63,9 @@ class Denoiser(Protocol):
         ...
 
 
-def from_x0(schedule: Schedule, x_t: Image, x0_hat: Image, t: int, var_fraction: Tensor | None, clip: bool) -> Prediction:
+def from_x0(
+    schedule: Schedule, x_t: Image, x0_hat: Image, t: int, var_fraction: Tensor | None, clip: bool
+) -> Prediction:
     """The prediction that an x0_hat implies."""
     if clip:
         x0_hat = x0_hat.clamp(-1, 1)
@@ -85,8 +87,8 @@ class _NetworkDenoiser(ABC):
         channels = x_t.shape[1]
         if output.shape[1] not in (channels, 2 * channels):
             raise ValueError(
-                f"the prior's network returned {output.shape[1]} channels for images of {channels}; expected {channels}, or "
-                f"{2 * channels} with a learned variance. Check the prior's config against its checkpoint"
+                f"the prior's network returned {output.shape[1]} channels for images of {channels}; expected "
+                f"{channels}, or {2 * channels} with a learned variance. Check the prior's config against its checkpoint"
             )
         var_fraction = None
         if output.shape[1] == 2 * channels:
@@ -121,7 +123,9 @@ class NotFinite(Exception):
     """
 
     def __init__(self, images: list[int], where: str) -> None:
-        super().__init__(f"the sampler's image is not finite at {where}; a smaller step size (sampler.zeta) usually helps")
+        super().__init__(
+            f"the sampler's image is not finite at {where}; a smaller step size (sampler.zeta) usually helps"
+        )
         self.images = images
 
 
@@ -151,7 +155,7 @@ class Counted:
         check_finite(x_t, f"step {self.nfe} (t = {t})")
         if x_t.requires_grad:
             x_t = x_t.view_as(x_t)  # a node of its own: its hook fires once per backward pass through this call
-            x_t.register_hook(self._count_backward)
+            x_t.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
         return self.denoiser.predict(x_t, t, clip=clip)
 
     def _count_backward(self, gradient: Tensor) -> None:

@@ -1,7 +1,7 @@
 """The variance-preserving diffusion: noise levels, time grids, DDPM and DDIM steps.
 
-x_t = sqrt(abar_t) x + sqrt(1 - abar_t) eps for t in {0, ..., T-1}; the time after the last step is written s = -1 and has
-abar = 1. Ho et al., NeurIPS 2020 (DDPM); Song et al., ICLR 2021 (DDIM); Nichol and Dhariwal, ICML 2021 (respacing,
+x_t = sqrt(abar_t) x + sqrt(1 - abar_t) eps for t in {0, ..., T-1}; the time after the last step is written s = -1 and
+has abar = 1. Ho et al., NeurIPS 2020 (DDPM); Song et al., ICLR 2021 (DDIM); Nichol and Dhariwal, ICML 2021 (respacing,
 learned variance).
 """
 
@@ -58,8 +58,8 @@ class Schedule:
         Args:
             steps: number of prior calls, 1 <= steps <= T.
             spacing: `uniform`, fractional stride with first and last kept (guided-diffusion); `leading`, multiples of
-                T // steps from 0, so that T - 1 is never used (code of DDRM, DDNM, RED-diff); `quadratic`, evenly spaced
-                in t^2 (code of DiffPIR).
+                T // steps from 0, so that T - 1 is never used (code of DDRM, DDNM, RED-diff); `quadratic`, evenly
+                spaced in t^2 (code of DiffPIR).
         Raises:
             ValueError: steps out of range, or so many that the grid would repeat a timestep.
         """
@@ -71,7 +71,9 @@ class Schedule:
         elif spacing == "leading":
             grid = [i * (self.timesteps // steps) for i in range(steps)]
         elif spacing == "quadratic":
-            grid = [int(t) for t in np.sqrt(np.linspace(0, self.timesteps**2, steps))] if steps > 1 else [self.timesteps]
+            grid = (
+                [int(t) for t in np.sqrt(np.linspace(0, self.timesteps**2, steps))] if steps > 1 else [self.timesteps]
+            )
             grid[-1] -= 1
         else:
             raise ValueError(f"spacing: got {spacing!r}, expected uniform, leading or quadratic")
@@ -99,8 +101,8 @@ class Schedule:
 
         Args:
             z: standard normal draws.
-            variance: `fixed_small` is the posterior variance beta~, `fixed_large` is beta'; `learned_range` interpolates
-                their logarithms by var_fraction (1 gives beta').
+            variance: `fixed_small` is the posterior variance beta~, `fixed_large` is beta'; `learned_range`
+                interpolates their logarithms by var_fraction (1 gives beta').
             var_fraction: what a learned-variance prior predicts, mapped to [0, 1]; used by `learned_range` only.
         Raises:
             ValueError: `learned_range` without var_fraction.

@@ -1,7 +1,7 @@
 """A stationary Gaussian image prior: closed-form x0_hat, any size, no weights to download.
 
-Images are N(mu, C). mu is one colour; C is diagonal in the Fourier basis crossed with a fixed orthonormal colour basis Q
-(the eigenvectors of the colour covariance), with one radial power spectrum per axis of Q. Boundaries are periodic.
+Images are N(mu, C). mu is one colour; C is diagonal in the Fourier basis crossed with a fixed orthonormal colour basis
+Q (the eigenvectors of the colour covariance), with one radial power spectrum per axis of Q. Boundaries are periodic.
 
 E[x | x_t] = mu + sqrt(abar) C (abar C + (1 - abar) I)^{-1} (x_t - sqrt(abar) mu): one FFT pair and one 3x3 mix.
 
@@ -37,8 +37,8 @@ class Spectrum:
     Attributes:
         mean: (c,) mean colour on [-1, 1].
         basis: (c, c), columns are the colour axes Q.
-        mean_variance: (c,) variance, over images, of an image's mean along each axis of Q. It is all but independent of the
-            image's size, unlike the value a power law would take at frequency zero, so it is kept apart from it.
+        mean_variance: (c,) variance, over images, of an image's mean along each axis of Q. It is all but independent of
+            the image's size, unlike the value a power law would take at frequency zero, so it is kept apart from it.
         frequency: (k,) increasing radial frequencies, cycles per pixel, > 0.
         power: (c, k) E|F z|^2 of each axis for an orthonormal DFT F; independent of the image's size.
     """
@@ -62,7 +62,9 @@ class Spectrum:
         return power
 
 
-def _interpolate(x: NDArray[np.float64], knots: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _interpolate(
+    x: NDArray[np.float64], knots: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Piecewise linear through (knots, values), continued linearly at both ends; constant if there is one knot."""
     if len(knots) == 1:
         return np.full_like(x, values[0])
@@ -181,5 +183,7 @@ def load(checkpoint: str | None = None, *, schedule: Schedule | None = None) -> 
     except FileNotFoundError as error:
         raise FileNotFoundError(f"prior.checkpoint: no file {source}; `safari-bench fit` writes one") from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"prior.checkpoint: {source} is not a fitted spectrum ({error}); `safari-bench fit` writes one") from error
+        raise ValueError(
+            f"prior.checkpoint: {source} is not a fitted spectrum ({error}); `safari-bench fit` writes one"
+        ) from error
     return GaussianPrior(spectrum, schedule)

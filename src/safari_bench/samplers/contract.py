@@ -21,7 +21,7 @@ class Sampler(Protocol):
     """One method. The ground truth is nowhere in sight."""
 
     #: the least an operator must be for this method
-    requires: ClassVar[type[Operator]]
+    requires: ClassVar[type]
 
     def check(self, operator: Operator) -> None:
         """Raise Unsupported, with the reason, if this method cannot restore from this operator."""

@@ -17,7 +17,7 @@ __all__ = ["Degraded"]
 class Degraded:
     """The operator's baseline picture of y."""
 
-    requires: ClassVar[type[Operator]] = Operator
+    requires: ClassVar[type] = Operator
 
     def check(self, operator: Operator) -> None:
         """Whether y has a picture is found out by asking for it."""

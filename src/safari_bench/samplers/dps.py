@@ -33,8 +33,8 @@ class DPS:
     Args:
         steps: prior calls, each with one backward pass; paper, section 4: 1000.
         zeta: step size; paper, appendix D.1: 1.0 on FFHQ for every linear task. The authors' configs: 0.3.
-        step_rule: `normalised`, zeta * grad ||r||, as published; `constant`, zeta * grad ||r||^2, whose update is affine
-            under a Gaussian prior and so has an exact answer to test against.
+        step_rule: `normalised`, zeta * grad ||r||, as published; `constant`, zeta * grad ||r||^2, whose update is
+            affine under a Gaussian prior and so has an exact answer to test against.
         clip: clip x0_hat to [-1, 1] before the gradient is taken, as the official code does.
         variance: of the ancestral step. `auto` is learned_range where the prior predicts a variance, as the official
             checkpoints do, and fixed_small where it does not.
@@ -50,7 +50,7 @@ class DPS:
     spacing: Spacing = "uniform"
     fidelity: Fidelity = field(default_factory=lambda: Perceptual(pixel=1.0))
 
-    requires: ClassVar[type[Operator]] = Operator
+    requires: ClassVar[type] = Operator
 
     def check(self, operator: Operator) -> None:
         self.fidelity.check(operator)

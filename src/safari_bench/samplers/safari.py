@@ -2,8 +2,8 @@
 
 No code by the authors is public.
 
-x_s = DDPM_step(x_t) - zeta grad sqrt(L), L = ||psi(y) - psi(A x0_hat)||^2: the loop of DPS with a perceptual psi, so that
-is what it is here. psi's parts and weights are in `safari_bench.fidelity`.
+x_s = DDPM_step(x_t) - zeta grad sqrt(L), L = ||psi(y) - psi(A x0_hat)||^2: the loop of DPS with a perceptual psi, so
+that is what it is here. psi's parts and weights are in `safari_bench.fidelity`.
 
 Deviations
 - the readable part of the paper gives no weights, cutoff or step sizes: those here are chosen on tuning images by this

@@ -1,6 +1,7 @@
 """Unconditional: the prior alone, which ignores the measurement.
 
-The DDIM step of Song et al., ICLR 2021 (arXiv 2010.02502), eq. 12; eta = 1 is the ancestral step of Ho et al., NeurIPS 2020.
+The DDIM step of Song et al., ICLR 2021 (arXiv 2010.02502), eq. 12; eta = 1 is the ancestral step of Ho et al.,
+NeurIPS 2020.
 The first experiment to run with a new prior, and the floor of every table.
 """
 
@@ -34,7 +35,7 @@ class Unconditional:
     clip: bool = True
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type[Operator]] = Operator
+    requires: ClassVar[type] = Operator
 
     def check(self, operator: Operator) -> None:
         """Works with anything."""

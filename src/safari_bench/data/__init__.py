@@ -1,0 +1,25 @@
+"""Datasets, their manifests, and the one pixel codec."""
+
+from safari_bench.data.codec import encode_png, from_uint8, read_image, to_uint8
+from safari_bench.data.contract import DataError, Dataset, Record, digest
+from safari_bench.data.folder import Folder
+from safari_bench.data.listing import safe_name
+from safari_bench.data.manifest import write_manifest
+from safari_bench.data.photos import Photos
+from safari_bench.data.wheels import photographs
+
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Folder",
+    "Photos",
+    "Record",
+    "digest",
+    "encode_png",
+    "from_uint8",
+    "photographs",
+    "read_image",
+    "safe_name",
+    "to_uint8",
+    "write_manifest",
+]

@@ -1,0 +1,108 @@
+"""The one pixel codec: floats in [-1, 1] <-> 8 bits <-> files. Nothing else in the project quantises a picture."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from safari_bench.data.contract import DataError, Pixels
+
+__all__ = ["encode_png", "from_pixels", "from_uint8", "read_image", "to_uint8"]
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Clip to [-1, 1] and round (x + 1) * 127.5 to the nearest integer, half to even.
+
+    Args:
+        x: floats, any shape. Infinities are clipped like any other value out of range.
+    Returns:
+        uint8 of the same shape, on the same device.
+    Raises:
+        DataError: if x is not floating point or holds a NaN.
+    """
+    if not x.is_floating_point():
+        raise DataError(f"to_uint8: got dtype {x.dtype}, expected floats in [-1, 1]; decode bytes with from_uint8")
+    nans = int(torch.isnan(x).sum())
+    if nans:
+        raise DataError(
+            f"to_uint8: got {nans} NaN of {x.numel()} values, shape {tuple(x.shape)}, expected numbers; a NaN has no "
+            "pixel value: find the step that made it, or a smaller step size"
+        )
+    # half precision cannot hold the 256 levels of (x + 1) * 127.5
+    x = x if x.dtype == torch.float64 else x.float()
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def from_uint8(x_u8: Tensor) -> Tensor:
+    """x_u8 / 127.5 - 1, float32 of the same shape. `to_uint8` undoes it exactly.
+
+    Raises:
+        DataError: if x_u8 is not uint8.
+    """
+    if x_u8.dtype != torch.uint8:
+        raise DataError(f"from_uint8: got dtype {x_u8.dtype}, expected torch.uint8; encode floats with to_uint8 first")
+    return x_u8.float() / 127.5 - 1
+
+
+def from_pixels(pixels: Pixels) -> Tensor:
+    """(h, w, 3) uint8 array -> (3, h, w) float32 tensor in [-1, 1]."""
+    return from_uint8(torch.tensor(pixels).permute(2, 0, 1).contiguous())
+
+
+def encode_png(x_u8: Tensor) -> bytes:
+    """The PNG file of one picture, (3, h, w) RGB or (1, h, w) grey, uint8.
+
+    Raises:
+        DataError: if the tensor has another shape or dtype.
+    """
+    if x_u8.dtype != torch.uint8 or x_u8.ndim != 3 or x_u8.shape[0] not in (1, 3):
+        raise DataError(
+            f"encode_png: got {x_u8.dtype} of shape {tuple(x_u8.shape)}, expected torch.uint8 of shape "
+            "(3, h, w) or (1, h, w); quantise with to_uint8 and encode the pictures of a batch one by one"
+        )
+    pixels = x_u8.permute(1, 2, 0).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def read_image(path: Path | str) -> Pixels:
+    """Decode an image file to 8-bit RGB, (h, w, 3).
+
+    EXIF orientation is applied. Grey and palette images become RGB. Transparent pixels are composited over white.
+    16-bit samples keep their high byte, as Pillow itself does for 16-bit colour. Of an animation the first frame is
+    read. Colour profiles are not applied.
+
+    Raises:
+        DataError: if the file is missing, truncated, not an image, or has samples without a known range (32-bit).
+    """
+    try:
+        with Image.open(path) as file:
+            file.load()
+            image = ImageOps.exif_transpose(file)
+    except FileNotFoundError as error:
+        raise DataError(f"image {path}: no such file; check the path, or the target if it is a link") from error
+    except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles on
+        raise DataError(
+            f"image {path}: cannot be decoded ({type(error).__name__}: {error}); expected a complete image file, "
+            "this one is truncated, damaged or of another format: fetch it again, or leave it out with dataset.subset"
+        ) from error
+    return _rgb(image, path)
+
+
+def _rgb(image: Image.Image, path: Path | str) -> Pixels:
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"image {path}: got 32-bit samples (Pillow mode {image.mode}), whose range is unknown; expected 8 or "
+            "16 bits: convert the file to 8-bit PNG"
+        )
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.stack([grey] * 3, axis=-1)
+    if image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))

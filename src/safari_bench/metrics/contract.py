@@ -1,0 +1,110 @@
+"""What a metric is, the suite the runner calls, and the one check every metric makes of its input."""
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from safari_bench.shapes import Image, PerImage
+
+__all__ = ["ImageMetric", "Suite", "unit_pair"]
+
+
+@runtime_checkable
+class ImageMetric(Protocol):
+    """A score of x_hat against x, one number per image.
+
+    The score of an image depends on that image alone: a batch of 4 equals 4 batches of 1 to float64 rounding.
+    """
+
+    @property
+    def name(self) -> str:
+        """The column of the results table, e.g. "psnr"."""
+
+    @property
+    def higher_is_better(self) -> bool | None:
+        """None where neither end is best, e.g. a signed error whose ideal is 0."""
+
+    def __call__(self, x_hat: Image, x: Image) -> PerImage:
+        """Score x_hat against x.
+
+        Args:
+            x_hat: restored images in [-1, 1], quantised by the codec, (b, c, h, w).
+            x: reference images, likewise.
+
+        Returns:
+            float64 scores, (b,), on the device of x_hat.
+
+        Raises:
+            ValueError: if the shapes differ, the images are too small or of a channel count the metric does not know,
+                or a pixel is NaN or outside [-1, 1]; the message names the images.
+        """
+
+
+class Suite:
+    """Several metrics as one call; an empty suite is allowed and scores nothing.
+
+    Args:
+        metrics: the metrics, in the order of their columns.
+
+    Raises:
+        ValueError: if two metrics would write the same column.
+    """
+
+    def __init__(self, metrics: Iterable[ImageMetric]) -> None:
+        self.metrics = tuple(metrics)
+        self.columns = tuple(metric.name for metric in self.metrics)
+        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"metrics: two metrics write column {', '.join(twice)}; got {list(self.columns)}, expected every name "
+                "once. Remove the repeated entry from the metrics config."
+            )
+
+    def __call__(self, x_hat: Image, x: Image) -> dict[str, PerImage]:
+        """Column name -> scores (b,), in the order of ``columns``."""
+        return {metric.name: metric(x_hat, x) for metric in self.metrics}
+
+
+def unit_pair(x_hat: Tensor, x: Tensor, *, min_side: int = 1, channels: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+    """Both images on [0, 1] in float64.
+
+    Args:
+        x_hat: restored images in [-1, 1], (b, c, h, w).
+        x: reference images, likewise.
+        min_side: the least height and width the metric is defined for.
+        channels: the channel counts the metric is defined for; empty for any.
+
+    Raises:
+        ValueError: as ``ImageMetric.__call__`` states.
+    """
+    if x_hat.ndim != 4 or x_hat.shape != x.shape:
+        raise ValueError(
+            f"x_hat and x: got shapes {tuple(x_hat.shape)} and {tuple(x.shape)}, expected one shape (b, c, h, w). "
+            "Score a restoration against the reference it was made from."
+        )
+    if min(x.shape[-2:]) < min_side:
+        raise ValueError(
+            f"image size: got {x.shape[-2]} x {x.shape[-1]}, expected at least {min_side} x {min_side} for this "
+            "metric. Use larger images or leave the metric out of the suite."
+        )
+    if channels and x.shape[1] not in channels:
+        raise ValueError(
+            f"channels: got {x.shape[1]}, expected one of {channels} for this metric. "
+            "Leave the metric out of the suite."
+        )
+    return _unit(x_hat, "x_hat"), _unit(x, "x")
+
+
+def _unit(image: Tensor, label: str) -> Tensor:
+    inside = ((image >= -1) & (image <= 1)).flatten(1).all(1)  # a NaN compares false, so it is not inside either
+    if not bool(inside.all()):
+        wrong = (~inside).nonzero().flatten().tolist()
+        first = image[wrong[0]]
+        found = "NaN" if bool(first.isnan().any()) else f"values from {first.min():.4g} to {first.max():.4g}"
+        raise ValueError(
+            f"{label}: image {wrong[0]} of the batch holds {found} (bad images: {wrong}), expected numbers in [-1, 1]. "
+            "Pass images through the pixel codec, and record a restoration that diverged as failed."
+        )
+    return (image.to(torch.float64) + 1) / 2

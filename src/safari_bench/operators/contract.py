@@ -1,0 +1,148 @@
+"""What a degradation y = A x + n is, as far as samplers, fidelity terms and the runner are concerned.
+
+An operator belongs to one batch: masks and kernels that are drawn per image are held batched, (b, ...), and every
+method treats image i of its argument with them. Operators that are the same for all images hold them with a batch size
+of 1.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from safari_bench.rng import Streams
+from safari_bench.shapes import Image, Measurement, PerImage, Spectrum
+
+__all__ = ["LinearOperator", "Operator", "SVDOperator", "Unsupported"]
+
+
+class Unsupported(Exception):
+    """This pair of method and task cannot work, for the reason given. Becomes a row, never a traceback."""
+
+
+class Operator(ABC):
+    """A forward model, linear or not.
+
+    Args:
+        image_shape: (c, h, w) of one image.
+        streams: where per-image geometry is drawn from; also fixes device and dtype.
+    """
+
+    #: whether y is a picture on a regular grid, (b, c', h', w'), so that resizing and Fourier-filtering it make sense.
+    image_like: bool = True
+
+    def __init__(self, image_shape: Sequence[int], streams: Streams) -> None:
+        self.image_shape = tuple(image_shape)
+        self.batch = len(streams)
+        self.device = streams.device
+        self.dtype = streams.dtype
+
+    @abstractmethod
+    def A(self, x: Image) -> Measurement:
+        """The noiseless measurement of x, differentiable in x."""
+
+    @abstractmethod
+    def baseline(self, y: Measurement) -> Image:
+        """What a reader would put beside a restoration: y as an image, with no prior.
+
+        Raises:
+            Unsupported: if y has no such picture.
+        """
+
+    @property
+    def observed(self) -> Tensor | None:
+        """1 where y carries information and 0 where it does not, broadcastable to y; None if it does everywhere.
+
+        Noise is added only where this is 1, and residuals are counted only there.
+        """
+        return None
+
+    def observed_count(self, y: Measurement) -> PerImage:
+        """How many entries of y carry information, per image, (b,)."""
+        if self.observed is None:
+            return torch.full((y.shape[0],), float(y[0].numel()), dtype=self.dtype, device=y.device)
+        return self.observed.expand_as(y).flatten(1).sum(1).to(self.dtype)
+
+
+class LinearOperator(Operator):
+    """A forward model that is linear in x."""
+
+    @abstractmethod
+    def adjoint(self, y: Measurement) -> Image:
+        """A^T y: <A x, y> = <x, A^T y>."""
+
+    @abstractmethod
+    def pinv(self, y: Measurement) -> Image:
+        """A^+ y, the least-squares solution of least norm."""
+
+    def baseline(self, y: Measurement) -> Image:
+        """A^+ y, unless a task has a better picture to show."""
+        return self.pinv(y)
+
+
+class SVDOperator(LinearOperator):
+    """A = U S V^T with functional factors; a subclass supplies the five below and gets everything else.
+
+    V is square and orthogonal (unitary): ``Vt`` maps an image to a spectrum that ``gains`` broadcasts to, and ``V``
+    maps it back. ``gains`` is zero on the null space of A. ``U`` maps a spectrum to a measurement and ignores entries
+    that have no column; U U^T = I on measurements. Bases may be complex; images and measurements are real.
+
+    ``gains`` and ``singular_values`` are the same numbers for two uses. What multiplies by S (A, adjoint, prox, solve)
+    takes ``gains`` and is exact; what divides by S (pinv, a sampler's S^-1) takes ``singular_values``.
+    """
+
+    #: (b or 1, *spectral shape, 1 where shared), real, >= 0: the diagonal of S to full precision.
+    gains: Tensor
+    #: relative rank tolerance: below it a gain carries no digits worth dividing by.
+    rtol: float = 1e-6
+
+    @cached_property
+    def singular_values(self) -> Tensor:
+        """``gains`` with everything below ``rtol`` times the image's largest set to exactly 0; same shape."""
+        largest = self._per_image(self.gains.flatten(1).amax(1))
+        return torch.where(self.gains < self.rtol * largest, 0, self.gains)
+
+    @abstractmethod
+    def Vt(self, x: Image) -> Spectrum:
+        """V^T x, the spectrum of an image."""
+
+    @abstractmethod
+    def V(self, z: Spectrum) -> Image:
+        """V z, the image of a spectrum."""
+
+    @abstractmethod
+    def Ut(self, y: Measurement) -> Spectrum:
+        """U^T y, the spectrum of a measurement, 0 in entries that have no column in U."""
+
+    @abstractmethod
+    def U(self, z: Spectrum) -> Measurement:
+        """U z, the measurement of a spectrum."""
+
+    def A(self, x: Image) -> Measurement:
+        """U S V^T x."""
+        return self.U(self.gains * self.Vt(x))
+
+    def adjoint(self, y: Measurement) -> Image:
+        """V S U^T y."""
+        return self.V(self.gains * self.Ut(y))
+
+    def pinv(self, y: Measurement) -> Image:
+        """V S^+ U^T y; directions with a relative gain below ``rtol`` are left at 0."""
+        s = self.singular_values
+        return self.V(torch.where(s > 0, self.Ut(y) / torch.where(s > 0, s, 1), 0))
+
+    def prox(self, y: Measurement, x: Image, rho: PerImage | float) -> Image:
+        """argmin_u ||y - A u||^2 + rho ||u - x||^2, exactly. rho > 0, a number or one per image."""
+        s, rho = self.gains, self._per_image(rho)
+        return self.V((s * self.Ut(y) + rho * self.Vt(x)) / (s**2 + rho))
+
+    def solve(self, r: Measurement, c: PerImage | float) -> Measurement:
+        """(A A^T + c I)^{-1} r, exactly. c > 0, a number or one per image."""
+        return self.U(self.Ut(r) / (self.gains**2 + self._per_image(c)))
+
+    def _per_image(self, value: PerImage | float) -> Tensor | float:
+        if not isinstance(value, Tensor):
+            return value
+        return value.reshape(-1, *[1] * (self.gains.ndim - 1))

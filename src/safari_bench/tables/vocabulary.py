@@ -1,0 +1,114 @@
+"""What the tables know by name: the order of samplers, tasks and metrics, and how each metric is to be read.
+
+A name that is not listed still gets its row or column, after those that are, in alphabetical order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from safari_bench.ledger import COST
+
+__all__ = ["FACTS", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "metric", "rank"]
+
+#: stands where there is no number and no picture.
+NOTHING = "\N{EN DASH}"
+
+SAMPLERS: tuple[str, ...] = (
+    "degraded",
+    "unconditional",
+    "safari",
+    "dps",
+    "ilvr",
+    "mcg",
+    "ddrm",
+    "ddnm",
+    "pigdm",
+    "mmps",
+    "diffpir",
+)
+SAMPLERS += ("pnp_admm", "reddiff", "daps")
+TASKS: tuple[str, ...] = ("denoising", "inpaint_box", "inpaint_random", "sr_x4", "sr_avgpool_x4")
+TASKS += (
+    "deblur_gaussian",
+    "deblur_uniform",
+    "deblur_aniso",
+    "deblur_motion",
+    "colorization",
+    "cs_walsh",
+    "phase_retrieval",
+    "hdr",
+)
+
+#: columns of a row that hold a property of the method, not a score: what to say where it is 0.
+FACTS = {"psi_injective": "psi is not injective: it does not see every change of the measurement"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a column is read.
+
+    Args:
+        name: the column of a row.
+        title: what the head of the table calls it.
+        best: "high", "low", a number that values should be near, or None where nothing is best.
+        digits: how many are shown after the decimal point.
+        interval: whether the table has room for its confidence interval; table1.csv has them all.
+        meaning: one line for the legend, unit included.
+    """
+
+    name: str
+    title: str
+    best: str | float | None
+    digits: int
+    interval: bool
+    meaning: str
+
+    @property
+    def heading(self) -> str:
+        """The title with the direction that is better."""
+        arrow = {"high": " ↑", "low": " ↓", None: ""}
+        return self.title + (arrow[self.best] if isinstance(self.best, str | None) else f" →{self.best:g}")
+
+    def loss(self, value: float) -> float:
+        """How far from best, in some unit; smaller is better. NaN where nothing is best."""
+        if self.best is None:
+            return float("nan")
+        if isinstance(self.best, str):
+            return -value if self.best == "high" else value
+        return abs(value - self.best)
+
+
+_LPIPS = "learned perceptual distance ({}), 0 for equal images"
+_SPECTRUM = "power spectrum, {} of Nyquist: dB of power too much (positive) or too little (negative)"
+_ALL = (
+    Metric("psnr", "PSNR", "high", 2, True, "peak signal-to-noise ratio in dB"),
+    Metric("ssim", "SSIM", "high", 3, True, "structural similarity, at most 1"),
+    Metric("haarpsi", "HaarPSI", "high", 3, True, "Haar wavelet perceptual similarity, 0 to 1"),
+    Metric("gmsd", "GMSD", "low", 3, True, "gradient magnitude similarity deviation, 0 for equal images"),
+    Metric("lpips", "LPIPS", "low", 3, True, _LPIPS.format("LPIPS")),
+    Metric("lpips_vgg", "LPIPS VGG", "low", 3, True, _LPIPS.format("LPIPS, VGG features")),
+    Metric("lpips_alex", "LPIPS Alex", "low", 3, True, _LPIPS.format("LPIPS, AlexNet features")),
+    Metric(
+        "data_consistency", "DC", 1.0, 2, False, "||y - A x_hat|| / (sigma_y sqrt(m)); 1 if the residual is like noise"
+    ),
+    Metric("spectrum_low", "low dB", 0.0, 1, False, _SPECTRUM.format("up to 1/4")),
+    Metric("spectrum_mid", "mid dB", 0.0, 1, False, _SPECTRUM.format("1/4 to 1/2")),
+    Metric("spectrum_high", "high dB", 0.0, 1, False, _SPECTRUM.format("1/2 to 1")),
+    Metric("nfe", "NFE", None, 0, False, "calls of the prior per image"),
+    Metric("n_backward", "backward", None, 0, False, "backward passes per image"),
+    Metric("seconds", "s", None, 2, False, "seconds per image: the batch's time divided by its size"),
+    Metric("peak_mem_mb", "MiB", None, 0, False, "peak memory while a batch was restored"),
+)
+METRICS = {m.name: m for m in _ALL}
+
+
+def metric(name: str) -> Metric:
+    """What is known of a column; an unknown one has no direction."""
+    return METRICS.get(name) or Metric(name, name, None, 3, False, "not known to the tables")
+
+
+def rank(name: str, known: Sequence[str]) -> tuple[int, str]:
+    """Sort key: names that are known in their order, then the others alphabetically, and costs last of all."""
+    if name in COST:
+        return len(known) + 1 + COST.index(name), name
+    return known.index(name) if name in known else len(known), name

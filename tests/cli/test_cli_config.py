@@ -1,0 +1,84 @@
+"""Every group option, overlay and tuned file composes and reaches a signature that takes it."""
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from safari_bench.cli.compose import jobs
+from safari_bench.cli.schema import check, register, root
+
+CONF = root() / "conf"
+EXPERIMENTS = sorted(path.stem for path in (root() / "experiments").glob("*.yaml"))
+TUNED = sorted((CONF / "tuned").glob("*/*/*.yaml"))
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def compose(*overrides: str):
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return hydra.compose("config", overrides=list(overrides))
+
+
+@pytest.mark.parametrize("group", ["prior", "task", "sampler", "guidance", "metrics", "logger", "compute"])
+def test_every_option_builds(group):
+    assert options(group)
+    for option in options(group):
+        cells = jobs(compose(f"{group}={option}", "dataset.n=1"), lambda: False)
+        assert cells[0].sampler_name == "degraded"
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_every_task_measures_at_both_sizes(size):
+    for option in options("task"):
+        (job, *_) = jobs(compose(f"task={option}", f"dataset.size={size}", "dataset.n=1"), lambda: False)
+        _, y = job.task.measure(job.dataset.load(0), 0, "photos", "a")
+        assert y.isfinite().all()
+
+
+def test_geometry_follows_the_size_of_the_images():
+    small, large = compose("task=inpaint_box"), compose("task=inpaint_box", "dataset.size=256")
+    assert (small.task.operator.hole, large.task.operator.hole) == (32, 128)
+    assert compose("task=inpaint_box", "task.operator.hole=20").task.operator.hole == 20
+
+
+@pytest.mark.parametrize("overlay", EXPERIMENTS)
+def test_every_overlay_composes_and_binds(overlay):
+    cfg = compose(f"experiments={overlay}")
+    check(cfg)
+    text = (root() / "experiments" / f"{overlay}.yaml").read_text()
+    for word in ("Question:", "Cost:"):
+        assert word in text
+
+
+@pytest.mark.parametrize("path", TUNED, ids=lambda path: "/".join(path.parts[-3:]))
+def test_every_tuned_file_is_found_and_binds(path):
+    prior, task, sampler = *path.parts[-3:-1], path.stem
+    cfg = compose(f"prior={prior}", f"task={task}", f"sampler={sampler}")
+    check(cfg)
+    values = OmegaConf.load(path)
+    for key, value in values.get("sampler", {}).items():
+        assert cfg.sampler[key] == value
+    assert set(values) <= {"sampler"}  # guidance belongs to its presets: guidance=pixel must mean pixel
+
+
+def test_the_run_id_is_of_what_can_change_a_number_and_of_nothing_else():
+    def identity(*overrides: str) -> str:
+        return str(jobs(compose("dataset.n=2", *overrides), lambda: False)[-1].run["run_id"])
+
+    same = identity()
+    assert identity("compute.batch_size=3", "name=other", "output=elsewhere", "compute.workers=2") == same
+    changes = [
+        "seed=1",
+        "precision=fp64",
+        "task.sigma=0.06",
+        "task.operator.factor=2",
+        "guidance.high=0.4",
+        "sampler.zeta=3",
+    ]
+    changes += ["dataset.n=1", "dataset.size=256", "task.sigma_range=zero_one"]
+    assert len({same, *(identity(change) for change in changes)}) == 1 + len(changes)
+    # guidance is SaFaRI's: it cannot change what DPS returns
+    assert identity("sampler=dps", "guidance=pixel") == identity("sampler=dps", "guidance=full")

@@ -1,0 +1,179 @@
+"""Whole commands as a person runs them: resume after kill -9 and Ctrl-C, a full disk, sweeps, exit codes."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from safari_bench.cli import main
+
+#: columns that measure a run rather than a restoration
+COST = ["seconds", "peak_mem_mb"]
+CELL = ["task=sr_x4", "sampler=dps", "dataset.n=6", "sampler.steps=40", "compute.batch_size=1", "compute.device=cpu"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def start(*words: str, **options) -> subprocess.Popen:
+    command = [sys.executable, "-m", "safari_bench", *CELL, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def batches(name: str) -> int:
+    return len(list(Path("results", name).glob("photos/sr_x4/dps/*/rows/*.json")))
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    while process.poll() is None and not condition():
+        time.sleep(0.005)
+
+
+def rows(name: str, sampler: str = "dps") -> pd.DataFrame:
+    (path,) = Path("results", name).glob(f"photos/sr_x4/{sampler}/*/rows.csv")
+    return pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=COST)
+
+
+def test_killed_and_resumed_is_as_if_never_killed(capfd):
+    assert start("name=whole").wait() == 0
+    for count in (0, 2, 4):  # during the first batch, and after the second and the fourth
+        process = start("name=killed")
+        wait_for(lambda count=count: batches("killed") >= count and Path("results/killed").exists(), process)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert 4 <= batches("killed") < 6
+    assert start("name=killed").wait() == 0
+    pd.testing.assert_frame_equal(rows("killed"), rows("whole"))
+
+
+def test_ctrl_c_keeps_the_rows_in_hand_and_says_how_to_resume():
+    process = start("name=interrupted", "sampler.steps=150")
+    wait_for(lambda: batches("interrupted") >= 1, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "stopping after the batch in hand" in errors
+    assert "Run the same command again" in errors
+    assert "Traceback" not in errors
+    assert 2 <= batches("interrupted") < 6  # the batch in hand was finished
+
+
+def test_a_full_disk_loses_nothing():
+    """A file-size limit stands in for a full disk: writes fail with an OSError in the middle of a run."""
+    process = start(
+        "name=full", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000)), env={**os.environ}
+    )
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "cannot write" in errors
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    assert start("name=full").wait() == 0
+    assert start("name=whole").wait() == 0
+    pd.testing.assert_frame_equal(rows("full"), rows("whole"))
+
+
+def test_the_second_run_does_nothing_and_says_so(capsys):
+    words = ["dataset.n=2", "sampler.steps=3", "name=twice", "compute.device=cpu"]
+    assert main(words) == 0
+    assert "nothing to do" not in capsys.readouterr().out
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.count("complete, nothing to do (2 images") == 2  # the degraded input and the method
+
+
+def test_a_sweep_fills_one_table_and_resumes(capsys):
+    words = ["-m", "name=sweep", "dataset.n=2", "sampler.steps=3", "compute.device=cpu", "sampler=dps,safari"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "[1/2]" in said.err
+    assert "[2/2]" in said.err
+    table = pd.read_csv("results/sweep/table1.csv")
+    assert set(table.sampler) == {"degraded", "dps", "safari"}
+    assert {"dataset", "task", "sigma", "sigma_range", "metric", "n", "mean", "ci_low", "ci_high"} <= set(table)
+    per_image = pd.read_csv("results/sweep/per_image.csv")
+    assert len(per_image) == 6
+    assert Path("results/sweep/grid.png").stat().st_size > 1000
+    assert "| safari" in said.out
+    assert main([*words[:-1], "sampler=dps,safari,unconditional"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("nothing to do") >= 4
+
+
+def test_a_guidance_sweep_is_told_apart(capsys):
+    words = ["-m", "name=guided", "dataset.n=1", "sampler.steps=2", "compute.device=cpu", "guidance.spatial=0,0.5"]
+    assert main(words) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| safari")]
+    assert len(lines) == 2
+    assert "spatial=0.5" in "".join(lines)
+
+
+def test_a_failed_cell_neither_stops_a_sweep_nor_hides(capsys):
+    """A step size that diverges: the command ends with 1, the other cell is there, and the table says failed."""
+    words = ["-m", "name=mixed", "dataset.n=1", "sampler=dps", "sampler.steps=3", "sampler.clip=false"]
+    assert main([*words, "sampler.zeta=1e38,0.5"]) == 1
+    per_image = pd.read_csv("results/mixed/per_image.csv")
+    assert set(per_image.status) == {"ok", "failed"}
+    assert "failed" in Path("results/mixed/table1.md").read_text()
+
+
+def test_cells_that_cannot_stand_in_one_table_are_safe_all_the_same(capsys):
+    words = [
+        "-m",
+        "name=factors",
+        "dataset.n=1",
+        "sampler=unconditional",
+        "sampler.steps=2",
+        "task.operator.factor=2,4",
+    ]
+    assert main(words) == 0
+    assert "no table: " in capsys.readouterr().err
+    assert len(list(Path("results/factors").rglob("rows.csv"))) == 4
+
+
+def test_unsupported_is_not_a_failure(capsys):
+    assert main(["task=cs_walsh", "sampler=safari", "dataset.n=1", "sampler.steps=2", "name=u"]) == 0
+    assert "unsupported" in capsys.readouterr().err
+
+
+def test_tables_are_rebuilt_from_rows_alone(capsys):
+    assert main(["dataset.n=1", "sampler.steps=2", "name=again", "compute.device=cpu"]) == 0
+    before = {
+        p: Path("results/again", p).read_bytes() for p in ("per_image.csv", "table1.csv", "table1.md", "grid.png")
+    }
+    for path in before:
+        Path("results/again", path).unlink()
+    assert main(["table", "results/again"]) == 0
+    assert main(["table", "again"]) == 0
+    assert {p: Path("results/again", p).read_bytes() for p in before} == before
+
+
+def test_the_module_is_the_program():
+    done = subprocess.run([sys.executable, "-m", "safari_bench", "--help"], capture_output=True, text=True, check=True)
+    for word in ("safari-bench table", "sampler: ", "dps", "inpaint_box", "guidance: ", "experiments"):
+        assert word in done.stdout
+
+
+def test_own_pictures_run(capsys):
+    import numpy as np
+    from PIL import Image
+
+    Path("pictures").mkdir()
+    for name in ("one", "two"):
+        pixels = np.random.default_rng(len(name)).integers(0, 255, (90, 70, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"pictures/{name}.jpg")
+    words = ["dataset=folder", "dataset.root=pictures", "dataset.size=64", "task=deblur_gaussian", "sampler.steps=2"]
+    assert main([*words, "name=own"]) == 0
+    per_image = pd.read_csv("results/own/per_image.csv")
+    assert sorted(per_image.image_id.unique()) == ["one", "two"]
+    assert per_image.image_sha256.str.len().eq(64).all()
