@@ -32,22 +32,22 @@ def measurement_shape(op: SVDOperator) -> tuple[int, ...]:
     return tuple(op.A(torch.zeros(1, *op.image_shape, dtype=op.dtype)).shape[1:])
 
 
-def close(got: np.ndarray | torch.Tensor, want: np.ndarray | torch.Tensor, tolerance: float = 1e-10) -> None:
+def assert_close(got: np.ndarray | torch.Tensor, want: np.ndarray | torch.Tensor, tolerance: float = 1e-10) -> None:
     np.testing.assert_allclose(np.asarray(got), np.asarray(want), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_forward_is_the_dense_matrix(name: str) -> None:
     op, dense = built(name)
-    close(matrix_of(op.A, op.image_shape), dense)
+    assert_close(matrix_of(op.A, op.image_shape), dense)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_adjoint_is_the_transpose(name: str) -> None:
     op, dense = built(name)
-    close(matrix_of(op.adjoint, measurement_shape(op)), dense.T)
+    assert_close(matrix_of(op.adjoint, measurement_shape(op)), dense.T)
     x, y = draw((1, *op.image_shape), 1), draw((1, *measurement_shape(op)), 2)
-    close((op.A(x) * y).sum(), (x * op.adjoint(y)).sum(), 1e-10)
+    assert_close((op.A(x) * y).sum(), (x * op.adjoint(y)).sum(), 1e-10)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,27 +55,27 @@ def test_gradient_of_forward_is_the_adjoint(name: str) -> None:
     op, _ = built(name)
     x, y = draw((1, *op.image_shape), 1).requires_grad_(), draw((1, *measurement_shape(op)), 2)
     (gradient,) = torch.autograd.grad((op.A(x) * y).sum(), x)
-    close(gradient, op.adjoint(y))
+    assert_close(gradient, op.adjoint(y))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bases_are_orthogonal(name: str) -> None:
     op, _ = built(name)
-    close(matrix_of(lambda x: op.V(op.Vt(x)), op.image_shape), np.eye(int(np.prod(op.image_shape))))
+    assert_close(matrix_of(lambda x: op.V(op.Vt(x)), op.image_shape), np.eye(int(np.prod(op.image_shape))))
     shape = measurement_shape(op)
-    close(matrix_of(lambda y: op.U(op.Ut(y)), shape), np.eye(int(np.prod(shape))))
+    assert_close(matrix_of(lambda y: op.U(op.Ut(y)), shape), np.eye(int(np.prod(shape))))
     x = draw((1, *op.image_shape), 3)
-    close(op.Vt(x).abs().square().sum(), x.square().sum())
+    assert_close(op.Vt(x).abs().square().sum(), x.square().sum())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_svd_composes_to_the_dense_matrix(name: str) -> None:
     op, dense = built(name)
     x = draw((1, *op.image_shape), 3)
-    close(op.U(op.gains * op.Vt(x)).flatten(), dense @ x.numpy().ravel())
+    assert_close(op.U(op.gains * op.Vt(x)).flatten(), dense @ x.numpy().ravel())
     spectrum = op.gains.expand_as(op.Vt(x)).flatten().numpy()
     want = np.linalg.svd(dense, compute_uv=False)
-    close(np.sort(spectrum)[::-1], np.pad(want, (0, len(spectrum) - len(want))))
+    assert_close(np.sort(spectrum)[::-1], np.pad(want, (0, len(spectrum) - len(want))))
     assert (spectrum >= 0).all()
 
 
@@ -85,9 +85,9 @@ def test_pseudo_inverse(name: str) -> None:
     want = np.linalg.pinv(dense, rcond=op.rtol)
     got = matrix_of(op.pinv, measurement_shape(op))
     scale, conditioned = np.linalg.norm(want, 2), not CASES[name].ill_conditioned
-    close(got / scale, want / scale, 1e-10 if conditioned else 1e-8)
-    close(dense @ got @ dense, dense, 1e-10 if conditioned else 2 * op.rtol)
-    close(got @ dense @ got / scale, got / scale, 1e-10 if conditioned else 1e-8)
+    assert_close(got / scale, want / scale, 1e-10 if conditioned else 1e-8)
+    assert_close(dense @ got @ dense, dense, 1e-10 if conditioned else 2 * op.rtol)
+    assert_close(got @ dense @ got / scale, got / scale, 1e-10 if conditioned else 1e-8)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -108,7 +108,7 @@ def test_rank_tolerance_is_relative_to_each_images_own_gains() -> None:
     op.gains = torch.tensor([[1e3, 1e-2, 1e-4], [1.0, 1e-4, 1e-7]], dtype=torch.float64)[:, None, None]
     assert (op.singular_values > 0).flatten(1).tolist() == [[True, True, False], [True, True, False]]
     y = torch.ones(2, 1, 1, 3, dtype=torch.float64)
-    close(op.pinv(y).flatten(1), torch.tensor([[1e-3, 1e2, 0], [1, 1e4, 0]]), 1e-8)
+    assert_close(op.pinv(y).flatten(1), torch.tensor([[1e-3, 1e2, 0], [1, 1e4, 0]]), 1e-8)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,8 +119,8 @@ def test_prox_minimises(name: str, rho: float) -> None:
     want = np.linalg.solve(
         dense.T @ dense + rho * np.eye(dense.shape[1]), dense.T @ y.numpy().ravel() + rho * x.numpy().ravel()
     )
-    close(op.prox(y, x, rho).flatten(), want)
-    close(op.prox(y, x, torch.tensor([rho], dtype=torch.float64)).flatten(), want)
+    assert_close(op.prox(y, x, rho).flatten(), want)
+    assert_close(op.prox(y, x, torch.tensor([rho], dtype=torch.float64)).flatten(), want)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,8 +129,8 @@ def test_solve_inverts(name: str, c: float) -> None:
     op, dense = built(name)
     r = draw((1, *measurement_shape(op)), 2)
     want = np.linalg.solve(dense @ dense.T + c * np.eye(len(dense)), r.numpy().ravel())
-    close(op.solve(r, c).flatten(), want)
-    close(op.solve(r, torch.tensor([c], dtype=torch.float64)).flatten(), want)
+    assert_close(op.solve(r, c).flatten(), want)
+    assert_close(op.solve(r, torch.tensor([c], dtype=torch.float64)).flatten(), want)
 
 
 @pytest.mark.parametrize("name", BATCHED)
@@ -140,8 +140,8 @@ def test_prox_and_solve_take_one_number_per_image(name: str) -> None:
     x, y = draw((3, *op.image_shape), 1), draw((3, *measurement_shape(CASES[name].build())), 2)
     for i, image in enumerate(ids):
         alone = CASES[name].build(ids=(image,))
-        close(op.prox(y, x, numbers)[i], alone.prox(y[i : i + 1], x[i : i + 1], float(numbers[i]))[0])
-        close(op.solve(y, numbers)[i], alone.solve(y[i : i + 1], float(numbers[i]))[0])
+        assert_close(op.prox(y, x, numbers)[i], alone.prox(y[i : i + 1], x[i : i + 1], float(numbers[i]))[0])
+        assert_close(op.solve(y, numbers)[i], alone.solve(y[i : i + 1], float(numbers[i]))[0])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -153,10 +153,10 @@ def test_single_precision(name: str) -> None:
     assert {t.dtype for t in (forward, adjoint, prox, solve, op.pinv(y), op.gains)} == {torch.float32}
     vx, vy = x.numpy().ravel().astype(float), y.numpy().ravel().astype(float)
     m, n = dense.shape
-    close(forward.flatten(), dense @ vx, 1e-5)
-    close(adjoint.flatten(), dense.T @ vy, 1e-5)
-    close(prox.flatten(), np.linalg.solve(dense.T @ dense + 0.5 * np.eye(n), dense.T @ vy + 0.5 * vx), 1e-5)
-    close(solve.flatten(), np.linalg.solve(dense @ dense.T + 0.5 * np.eye(m), vy), 1e-5)
+    assert_close(forward.flatten(), dense @ vx, 1e-5)
+    assert_close(adjoint.flatten(), dense.T @ vy, 1e-5)
+    assert_close(prox.flatten(), np.linalg.solve(dense.T @ dense + 0.5 * np.eye(n), dense.T @ vy + 0.5 * vx), 1e-5)
+    assert_close(solve.flatten(), np.linalg.solve(dense @ dense.T + 0.5 * np.eye(m), vy), 1e-5)
 
 
 @pytest.mark.parametrize("name", CHANNELWISE)
@@ -166,26 +166,26 @@ def test_channels_are_treated_alike_and_apart(name: str) -> None:
     y = op.A(x)
     order = torch.arange(op.image_shape[0]).roll(1)
     for function, argument, value in ((op.A, x, y), (op.adjoint, y, op.adjoint(y)), (op.pinv, y, op.pinv(y))):
-        close(function(argument[:, order]), value[:, order])
+        assert_close(function(argument[:, order]), value[:, order])
     changed = x.clone()
     changed[:, 0] += 1
-    close(op.A(changed)[:, 1:], y[:, 1:])
+    assert_close(op.A(changed)[:, 1:], y[:, 1:])
     assert not torch.allclose(op.A(changed)[:, 0], y[:, 0])
 
 
 def test_colorization_sees_no_order_of_channels() -> None:
     op, _ = built("colorization")
     x = draw((2, *op.image_shape), 1)
-    close(op.A(x), op.A(x[:, [2, 0, 1]]))
-    close(op.baseline(op.A(x)), x.mean(1, keepdim=True).expand_as(x))
+    assert_close(op.A(x), op.A(x[:, [2, 0, 1]]))
+    assert_close(op.baseline(op.A(x)), x.mean(1, keepdim=True).expand_as(x))
 
 
 @pytest.mark.parametrize("name", CONSTANT)
 def test_constant_image_maps_to_itself(name: str) -> None:
     op, _ = built(name)
     y = op.A(torch.full((1, *op.image_shape), 0.7, dtype=torch.float64))
-    close(y, torch.full_like(y, 0.7), 1e-12)
-    close(op.baseline(y), torch.full((1, *op.image_shape), 0.7, dtype=torch.float64), 1e-12)
+    assert_close(y, torch.full_like(y, 0.7), 1e-12)
+    assert_close(op.baseline(y), torch.full((1, *op.image_shape), 0.7, dtype=torch.float64), 1e-12)
 
 
 @pytest.mark.parametrize("name", BATCHED)
@@ -195,12 +195,12 @@ def test_images_do_not_depend_on_their_batch(name: str) -> None:
     op, turned = case.build(ids=ids), case.build(ids=ids[::-1])
     x = draw((4, *case.shape), 1)
     y = op.A(x)
-    close(turned.A(x.flip(0)).flip(0), y, 1e-12)
+    assert_close(turned.A(x.flip(0)).flip(0), y, 1e-12)
     for i, image in enumerate(ids):
         alone = case.build(ids=(image,))
-        close(alone.A(x[i : i + 1])[0], y[i], 1e-12)
-        close(alone.adjoint(y[i : i + 1])[0], op.adjoint(y)[i], 1e-12)
-        close(alone.pinv(y[i : i + 1])[0], op.pinv(y)[i], 1e-9)
+        assert_close(alone.A(x[i : i + 1])[0], y[i], 1e-12)
+        assert_close(alone.adjoint(y[i : i + 1])[0], op.adjoint(y)[i], 1e-12)
+        assert_close(alone.pinv(y[i : i + 1])[0], op.pinv(y)[i], 1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -86,7 +86,7 @@ def rows(job: Job) -> pd.DataFrame:
     )
 
 
-def same(ours: pd.DataFrame, theirs: pd.DataFrame, rtol: float) -> None:
+def assert_same(ours: pd.DataFrame, theirs: pd.DataFrame, rtol: float) -> None:
     theirs = theirs.loc[ours.index]
     for column in ours.columns.difference(COST):
         if pd.api.types.is_numeric_dtype(ours[column]):
@@ -99,9 +99,9 @@ def same(ours: pd.DataFrame, theirs: pd.DataFrame, rtol: float) -> None:
 def test_rows_do_not_depend_on_portions_or_order(tmp_path, sampler):
     """Scores agree to 1e-3 relative: an 8-bit pixel may round the other way when float32 sums are grouped otherwise."""
     reference = rows(job(tmp_path / "a", sampler=sampler))
-    same(rows(job(tmp_path / "b", sampler=sampler, batch_size=1)), reference, 1e-3)
-    same(rows(job(tmp_path / "c", sampler=sampler, batch_size=3, workers=2)), reference, 1e-3)
-    same(rows(job(tmp_path / "d", sampler=sampler, dataset=Reordered(4, [3, 1, 0, 2]))), reference, 1e-3)
+    assert_same(rows(job(tmp_path / "b", sampler=sampler, batch_size=1)), reference, 1e-3)
+    assert_same(rows(job(tmp_path / "c", sampler=sampler, batch_size=3, workers=2)), reference, 1e-3)
+    assert_same(rows(job(tmp_path / "d", sampler=sampler, dataset=Reordered(4, [3, 1, 0, 2]))), reference, 1e-3)
 
 
 def test_rows_do_not_depend_on_what_ran_before(tmp_path):
@@ -109,7 +109,7 @@ def test_rows_do_not_depend_on_what_ran_before(tmp_path):
     rows(job(tmp_path / "b", sampler="unconditional"))
     torch.rand(7)
     np.random.random(7)
-    same(rows(job(tmp_path / "b", sampler="dps")), alone, 0)
+    assert_same(rows(job(tmp_path / "b", sampler="dps")), alone, 0)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -229,4 +229,4 @@ def test_stopping_keeps_the_batches_that_are_done(tmp_path):
     outcome = run_cell(job(tmp_path / "b", batch_size=1, stop=lambda: next(polls)))
     assert outcome.interrupted
     assert outcome.computed == 2
-    same(rows(job(tmp_path / "b", batch_size=1)), whole, 0)
+    assert_same(rows(job(tmp_path / "b", batch_size=1)), whole, 0)

@@ -126,7 +126,7 @@ def output_moments(sampler, operator_name, steps, sigma_y=0.05):
     return out[0], B @ B.T, A, y.numpy().ravel()
 
 
-def agree_to_four_digits(ours, expected):
+def assert_four_digits(ours, expected):
     assert np.abs(ours - expected).max() < 1e-4 * np.abs(expected).max()
 
 
@@ -140,16 +140,16 @@ def test_moments_of_constant_step_dps_and_safari(task, guidance):
     shape = (3, 2, 3) if task == "sr" else SHAPE
     M = psi_matrix(shape, **WEIGHTS[guidance])
     expected_mean, expected_covariance = propagate(truth(), dps_step(A, y, M, zeta), N, steps)
-    agree_to_four_digits(mean, expected_mean)
-    agree_to_four_digits(covariance, expected_covariance)
+    assert_four_digits(mean, expected_mean)
+    assert_four_digits(covariance, expected_covariance)
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_moments_of_unconditional(eta):
     mean, covariance, _, _ = output_moments(Unconditional(steps=6, eta=eta, clip=False), "denoising", 6)
     expected_mean, expected_covariance = propagate(truth(), ddim_step(eta), N, 6)
-    agree_to_four_digits(mean, expected_mean)
-    agree_to_four_digits(covariance, expected_covariance)
+    assert_four_digits(mean, expected_mean)
+    assert_four_digits(covariance, expected_covariance)
 
 
 def test_unconditional_tends_to_the_prior_as_steps_grow():

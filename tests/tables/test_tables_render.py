@@ -198,3 +198,26 @@ def test_the_terminal_sees_what_the_file_holds(run, monkeypatch: pytest.MonkeyPa
     assert (run.folder / "table1.md").read_text() == render_text(run.folder)
     monkeypatch.chdir(run.folder)
     assert render_text(Path(".")).startswith("# table1\n")
+
+
+def test_the_overview_has_both_headline_scores_of_every_task_and_their_best(run) -> None:
+    run.cell("dps", {"psnr": 20.0, "haarpsi": 0.6}, task="sr_x4")
+    run.cell("safari", {"psnr": 19.0, "haarpsi": 0.7}, task="sr_x4")
+    run.cell("dps", {"psnr": 25.0, "haarpsi": 0.8}, task="denoising")
+    run.cell("safari", task="denoising", statuses={image: ("unsupported", "no") for image in "abcd"})
+    block = render_text(run.folder).split("### All tasks: PSNR ↑ / HaarPSI ↑")[1].split("\n#")[0]
+    rows = {
+        row.split("|")[1].strip(): [c.strip() for c in row.split("|")[2:-1]] for row in block.splitlines() if "|" in row
+    }
+    assert rows["sampler"] == ["denoising", "sr_x4"]
+    assert rows["dps"] == ["**25.00** / **0.800**", "**20.00** / 0.600"]
+    assert rows["safari"] == ["n/s", "19.00 / **0.700**"]
+
+
+def test_one_task_needs_no_overview_and_a_legend_can_be_left_out(run) -> None:
+    run.cell("dps", {"psnr": 20.0, "haarpsi": 0.6})
+    text = render_text(run.folder)
+    assert "All tasks" not in text
+    assert text.startswith(render_text(run.folder, legend=False).rstrip())
+    assert "How to read this" in text
+    assert "How to read this" not in render_text(run.folder, legend=False)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from safari_bench import NUMBERS, __version__, machine
 from safari_bench.cli.schema import ConfigError, check, root
 from safari_bench.data import Dataset
-from safari_bench.ledger import SCHEMA, run_id
+from safari_bench.ledger import run_id
 from safari_bench.operators import make_noise
 from safari_bench.runner import Job, Task
 from safari_bench.samplers import Degraded, Sampler
@@ -29,64 +29,73 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
 
     Raises:
         ConfigError: see `schema.check`; also values that a constructor refuses.
+        DataError: the dataset cannot be read.
     """
     values = check(cfg)
-    dataset = _dataset(json.dumps(values["dataset"]))
     prior_name, denoiser = _prior(json.dumps(values["prior"]))
-    task = _refused("task", lambda: _task(values["task"]))
+    _limit(values["compute"])
     device = _device(values["compute"]["device"])
-    for key, least in (("batch_size", 1), ("workers", 0), ("threads", 0)):
-        if values["compute"][key] < least:
-            raise ConfigError(f"compute.{key}: got {values['compute'][key]}, expected at least {least}")
-    if values["compute"]["threads"]:
-        torch.set_num_threads(values["compute"]["threads"])
+    arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
+    sampler = _refused("sampler", lambda: instantiate(arguments, _convert_="all"))
+    shared: dict[str, Any] = dict(
+        dataset=_dataset(json.dumps(values["dataset"])),
+        task=_refused("task", lambda: _task(values["task"])),
+        denoiser=denoiser,
+        metrics=instantiate(values["metrics"], _convert_="all"),
+        seed=values["seed"],
+        device=device,
+        dtype=_DTYPES[values["precision"]],
+        batch_size=values["compute"]["batch_size"],
+        workers=values["compute"]["workers"],
+        folder=Path(values["output"]) / values["name"],
+        stop=stop,
+        label=label,
+    )
 
-    def job(sampler_name: str, sampler: Sampler, sampler_values: Mapping[str, Any], *, uses_prior: bool) -> Job:
+    def job(name: str, method: Sampler, method_values: Mapping[str, Any], prior: Mapping[str, Any]) -> Job:
         spec = {
-            "dataset": dataset.describe(),
-            "prior": {"name": prior_name, "sha256": denoiser.sha256} if uses_prior else {"name": "none"},
+            "dataset": shared["dataset"].describe(),
+            "prior": prior,
             "task": values["task"],
-            "sampler": sampler_values,
+            "sampler": method_values,
             "precision": values["precision"],
             "seed": values["seed"],
             "numbers": NUMBERS,
         }
-        run = {
-            "schema": SCHEMA,
-            "run_id": run_id(spec),
-            "name": values["name"],
-            "spec": spec,
-            "ids": [record.id for record in dataset.records()],
-            "config": values,
-            "version": __version__,
-            "machine": machine.describe(device, root()),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        return Job(
-            dataset=dataset,
-            task=task,
-            sampler_name=sampler_name,
-            sampler=sampler,
-            prior_name=spec["prior"]["name"],
-            denoiser=denoiser,
-            metrics=instantiate(values["metrics"], _convert_="all"),
-            seed=values["seed"],
-            device=device,
-            dtype=_DTYPES[values["precision"]],
-            batch_size=values["compute"]["batch_size"],
-            workers=values["compute"]["workers"],
-            folder=Path(values["output"]) / values["name"],
-            run=run,
-            stop=stop,
-            label=label,
-        )
+        run = _run(spec, values, device)
+        return Job(sampler_name=name, sampler=method, prior_name=str(prior["name"]), run=run, **shared)
 
-    arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
-    sampler = _refused("sampler", lambda: instantiate(arguments, _convert_="all"))
-    cells = [job("degraded", Degraded(), {"name": "degraded"}, uses_prior=False)]
+    cells = [job("degraded", Degraded(), {"name": "degraded"}, {"name": "none"})]
     if not isinstance(sampler, Degraded):
-        cells.append(job(values["sampler"]["name"], sampler, values["sampler"], uses_prior=True))
+        prior = {"name": prior_name, "sha256": denoiser.sha256}
+        cells.append(job(values["sampler"]["name"], sampler, values["sampler"], prior))
     return cells
+
+
+def _run(spec: Mapping[str, Any], values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """What run.json says beyond the image ids: what was asked for, by what code, where and when."""
+    return {
+        "run_id": run_id(spec),
+        "name": values["name"],
+        "spec": spec,
+        "config": values,
+        "version": __version__,
+        "machine": _machine(device),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+@lru_cache(maxsize=4)
+def _machine(device: torch.device) -> dict[str, Any]:
+    return machine.describe(device, root())
+
+
+def _limit(compute: Mapping[str, Any]) -> None:
+    for key, least in (("batch_size", 1), ("workers", 0), ("threads", 0)):
+        if compute[key] < least:
+            raise ConfigError(f"compute.{key}: got {compute[key]}, expected at least {least}")
+    if compute["threads"]:
+        torch.set_num_threads(compute["threads"])
 
 
 def _refused(group: str, build: Callable[[], Any]) -> Any:

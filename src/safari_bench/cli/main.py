@@ -88,8 +88,8 @@ def _report(outcome: Outcome, what: str) -> None:
 
 def _tabulate(folder: Path) -> None:
     build(folder)
-    print(render_text(folder))
-    print(f"tables and pictures: {folder}/table1.md, table1.csv, per_image.csv, grid.png")
+    print(render_text(folder, legend=False))
+    print(f"in {folder}: table1.md (with a legend), table1.csv, per_image.csv, grid.png")
 
 
 def finish_sweep(cfg: DictConfig) -> None:

@@ -88,7 +88,7 @@ class _NetworkDenoiser(ABC):
         if output.shape[1] not in (channels, 2 * channels):
             raise ValueError(
                 f"the prior's network returned {output.shape[1]} channels for images of {channels}; expected "
-                f"{channels}, or {2 * channels} with a learned variance. Check the prior's config against its checkpoint"
+                f"{channels}, or {2 * channels} with a learned variance. Check the prior's config and checkpoint"
             )
         var_fraction = None
         if output.shape[1] == 2 * channels:

@@ -43,11 +43,11 @@ def build(run_folder: Path, images_per_task: int = 2) -> list[Path]:
     return [Path(run_folder) / name for name in [*files, "grid.png"]]
 
 
-def render_text(run_folder: Path) -> str:
-    """The contents of table1.md, computed from the rows that there are now.
+def render_text(run_folder: Path, *, legend: bool = True) -> str:
+    """The contents of table1.md, with or without its legend, computed from the rows that there are now.
 
     Raises:
         TableError: see `records.load`.
     """
     found = list(lines(load(run_folder)))
-    return render(Path(run_folder).resolve().name, found, summary(found))
+    return render(Path(run_folder).resolve().name, found, summary(found), legend=legend)

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from safari_bench.tables.records import Line
 from safari_bench.tables.statistics import RESAMPLES
-from safari_bench.tables.vocabulary import FACTS, NOTHING, Metric, metric
+from safari_bench.tables.vocabulary import FACTS, HEADLINE, NOTHING, Metric, metric
 
 __all__ = ["render"]
 
@@ -18,23 +18,25 @@ _RANGES = {"minus_one_one": "[-1, 1]", "zero_one": "[0, 1]"}
 _LAWS = {"rate": "poisson", "fraction": "salt_pepper", "quality": "jpeg", "bits": "quantization"}
 
 
-def render(name: str, lines: Sequence[Line], table: pd.DataFrame) -> str:
+def render(name: str, lines: Sequence[Line], table: pd.DataFrame, *, legend: bool = True) -> str:
     """The tables of a run, in Markdown that also reads well in a terminal.
 
     Args:
         name: the run's.
         lines: as `records.lines` gives them.
         table: their `statistics.summary`.
+        legend: whether to end with a line for every column.
     """
     parts = [f"# {name}"]
     for dataset, of_dataset in groupby(lines, key=lambda line: line.first.dataset):
         members = list(of_dataset)
-        parts += [f"## {dataset}", _caption(members)]
+        parts += [f"## {dataset}", _caption(members), *_overview(members, table[table.dataset == dataset])]
         for task, of_task in groupby(members, key=lambda line: line.first.task):
             chosen = table[(table.dataset == dataset) & (table.task == task)]
             group = list(of_task)
             parts += [f"### {task}, {_noise(group[0].first.spec['task'])}", *_block(group, chosen)]
-    parts += ["## How to read this", _legend(list(dict.fromkeys(table.metric)))]
+    if legend:
+        parts += ["## How to read this", _legend(list(dict.fromkeys(table.metric)))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -78,6 +80,34 @@ def _noise(task: Mapping[str, Any]) -> str:
         return f"{law} noise of sigma {sigma:g} on {scale}" if sigma else "no noise"
     said = [f" {key} {task[key]:g}" for key, owner in _LAWS.items() if owner == law and key in task]
     return f"{law} noise{''.join(said)}" if law not in (None, "none") else "no noise"
+
+
+def _overview(lines: Sequence[Line], table: pd.DataFrame) -> list[str]:
+    """The headline scores of every sampler on every task; nothing if there is one task only."""
+    tasks = list(dict.fromkeys(line.first.task for line in lines))
+    headline = [metric(name) for name in HEADLINE if name in set(table.metric)]
+    if len(tasks) < 2 or not headline:
+        return []
+    labels = list(dict.fromkeys(line.first.label for line in lines))
+    numbers: dict[tuple[Any, ...], Any] = {(f.task, f.sampler, f.metric): f for f in table.itertuples()}
+    by_place = {(line.first.task, line.first.label): line for line in lines}
+    columns = []
+    for task in tasks:
+        present = [label for label in labels if (task, label) in by_place]
+        parts = [[_cell(by_place[task, label], m, numbers[task, label, m.name]) for m in headline] for label in present]
+        parts = [[text.split(" ")[0] for text in texts] for texts in parts]  # intervals stand in the task's own table
+        for place, m in enumerate(headline):
+            _embolden(parts, place, m, [numbers[task, label, m.name] for label in present])
+        columns.append(dict(zip(present, (" / ".join(dict.fromkeys(texts)) for texts in parts), strict=True)))
+    cells = [[label.replace("|", "\\|"), *(column.get(label, NOTHING) for column in columns)] for label in labels]
+    text = tabulate(
+        cells,
+        headers=["sampler", *tasks],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left", *["right"] * len(tasks)],
+    )
+    return [f"### All tasks: {' / '.join(m.heading for m in headline)}", text]
 
 
 def _block(lines: Sequence[Line], table: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from safari_bench.ledger import COST
 
-__all__ = ["FACTS", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "metric", "rank"]
+__all__ = ["FACTS", "HEADLINE", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "metric", "rank"]
 
 #: stands where there is no number and no picture.
 NOTHING = "\N{EN DASH}"
@@ -41,6 +41,10 @@ TASKS += (
 
 #: columns of a row that hold a property of the method, not a score: what to say where it is 0.
 FACTS = {"psi_injective": "psi is not injective: it does not see every change of the measurement"}
+
+
+#: the two scores that the overview of all tasks shows: one of distortion, one of perception.
+HEADLINE = ("psnr", "haarpsi")
 
 
 @dataclass(frozen=True)

@@ -1,190 +1,31 @@
-"""One cell: images -> y -> restore -> score -> rows.
-
-Knows contracts only: it never names a sampler, a task or a prior.
-"""
+"""One batch on its way from images to rows."""
 
 import hashlib
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from safari_bench.data import Dataset, Record, encode_png, from_uint8, safe_name, to_uint8
-from safari_bench.diffusion import Counted, Denoiser, NotFinite, check_finite
+from safari_bench.data import Record, encode_png, from_uint8, safe_name, to_uint8
+from safari_bench.diffusion import Counted, NotFinite, check_finite
 from safari_bench.ledger import Cell, make_folder, write_atomic
 from safari_bench.machine import PeakMemory
-from safari_bench.metrics import Suite, data_consistency
+from safari_bench.metrics import data_consistency
 from safari_bench.operators.contract import Operator, Unsupported
 from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Pairs, Sampler
+from safari_bench.runner.job import Job
+from safari_bench.samplers.contract import Pairs
 from safari_bench.shapes import Image, Measurement
 
-__all__ = ["Job", "Noise", "Outcome", "Task", "run_cell"]
+__all__ = ["Batch"]
 
 
-@runtime_checkable
-class Noise(Protocol):
-    """A noise law, see `operators.noise`."""
-
-    @property
-    def sigma_y(self) -> float:
-        """Standard deviation on the [-1, 1] scale, which samplers are told."""
-        ...
-
-    def check(self, operator: Operator) -> None:
-        """Raise Unsupported if this noise makes no sense of the operator's measurements."""
-        ...
-
-    def __call__(self, y: Measurement, streams: Streams, observed: Tensor | None) -> Measurement: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """A degradation and its noise, with the noise level as the user typed it."""
-
-    name: str
-    operator: Callable[[Sequence[int], Streams], Operator]
-    noise: Noise
-    sigma: float
-    sigma_range: str
-
-    def measure(self, x: Tensor, seed: int, dataset: str, image_id: str) -> tuple[Operator, Tensor]:
-        """The noisy measurement of one image (c, h, w), in float64 on the CPU, and the operator that made it.
-
-        Computed alone and in double precision, so that its float32 rounding is the same bytes whatever the batch, the
-        device or the sampler.
-
-        Raises:
-            Unsupported: the noise law does not apply to this operator's measurements.
-            ValueError: the operator cannot be built for images of this size.
-        """
-        streams = Streams(seed, dataset, [image_id], dtype=torch.float64)
-        operator = self.operator(x.shape, streams)
-        self.noise.check(operator)
-        return operator, self.noise(operator.A(x[None].double()), streams, operator.observed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Everything one cell needs.
-
-    Args:
-        folder: results/<name>.
-        run: what goes to run.json; its run_id names the cell.
-        stop: asked between batches; true ends the cell early with all finished rows kept.
-        label: prefix of the progress bar.
-    """
-
-    dataset: Dataset
-    task: Task
-    sampler_name: str
-    sampler: Sampler
-    prior_name: str
-    denoiser: Denoiser
-    metrics: Suite
-    seed: int
-    device: torch.device
-    dtype: torch.dtype
-    batch_size: int
-    workers: int
-    folder: Path
-    run: Mapping[str, Any]
-    stop: Callable[[], bool] = lambda: False
-    label: str = ""
-
-    @property
-    def cell_folder(self) -> Path:
-        return self.folder / self.dataset.name / self.task.name / self.sampler_name / str(self.run["run_id"])
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a cell ended. `computed` is 0 when it was complete before."""
-
-    total: int
-    computed: int
-    counts: Mapping[str, int]
-    reasons: Sequence[str]
-    interrupted: bool
-    folder: Path
-
-
-def run_cell(job: Job) -> Outcome:
-    """Compute what is missing of a cell.
-
-    Raises:
-        DataError, LedgerError: an image cannot be read, or a row cannot be written. Rows finished before are safe.
-    """
-    records = job.dataset.records()
-    cell = Cell(job.cell_folder, [record.id for record in records])
-    with cell.lock():
-        cell.open(job.run)
-        missing = set(cell.missing())
-        interrupted = _compute(job, cell, records, missing) if missing else False
-        if len(cell.rows()) == len(records):
-            cell.close()
-        rows = cell.rows()
-    bad = rows[rows.status != "ok"]
-    return Outcome(
-        len(records),
-        len(missing) - len(cell.missing()),
-        {str(status): int(n) for status, n in rows.status.value_counts().items()},
-        sorted(set(bad.reason)),
-        interrupted,
-        job.cell_folder,
-    )
-
-
-def _compute(job: Job, cell: Cell, records: Sequence[Record], missing: set[str]) -> bool:
-    """Work through the batches that hold missing images. Returns whether it was asked to stop."""
-    _warm_up(job.denoiser, (min(job.batch_size, len(missing)), *job.dataset.image_shape), job.device, job.dtype)
-    label = f"{job.label}{job.dataset.name} {job.task.name} {job.sampler_name}"
-    with tqdm(total=len(missing), desc=label, unit="img", bar_format=_BAR, mininterval=1.0) as bar:
-        for batch, images in _load(job, records, missing):
-            cell.append(_Batch(job, cell, batch, images, bar).rows())
-            if job.stop():
-                return True
-    return False
-
-
-def _warm_up(denoiser: Denoiser, shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> None:
-    """One call and one backward pass, so that plans and kernels made on first use are in nobody's seconds."""
-    x_t = torch.zeros(*shape, device=device, dtype=dtype, requires_grad=True)
-    denoiser.predict(x_t, 0).x0_hat.sum().backward()  # type: ignore[no-untyped-call]
-
-
-_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} img [{elapsed}<{remaining}]"
-
-
-def _load(job: Job, records: Sequence[Record], missing: set[str]) -> Iterator[tuple[list[Record], list[Tensor]]]:
-    """Batches by place in the dataset, so that a resumed run groups images as an uninterrupted one does."""
-    batches = []
-    for start in range(0, len(records), job.batch_size):
-        places = [i for i in range(start, min(start + job.batch_size, len(records))) if records[i].id in missing]
-        if places:
-            batches.append(places)
-    if job.workers == 0:
-        for places in batches:
-            yield [records[i] for i in places], [job.dataset.load(i) for i in places]
-        return
-    with ThreadPoolExecutor(job.workers) as pool:
-        ahead = [[pool.submit(job.dataset.load, i) for i in places] for places in batches[:2]]
-        for number, places in enumerate(batches):
-            if number + 2 < len(batches):
-                ahead.append([pool.submit(job.dataset.load, i) for i in batches[number + 2]])
-            yield [records[i] for i in places], [future.result() for future in ahead[number]]
-            ahead[number] = []
-
-
-class _Batch:
-    """One batch on its way from images to rows."""
+class Batch:
+    """Images of one cell that are restored together; see `rows`."""
 
     def __init__(self, job: Job, cell: Cell, records: list[Record], images: list[Tensor], bar: "tqdm[Any]") -> None:
         self.job, self.cell, self.records, self.bar = job, cell, records, bar
