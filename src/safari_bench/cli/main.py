@@ -17,13 +17,14 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.schema import ConfigError, register, root, unknown_key
 from safari_bench.data import DataError
-from safari_bench.ledger import LedgerError
+from safari_bench.ledger import CellBusy, LedgerError
 from safari_bench.runner import Outcome, run_cell
 from safari_bench.tables import TableError, build, render_text
 
@@ -39,6 +40,10 @@ class _Sweep:
 
 
 SWEEP = _Sweep()
+
+
+class JobFailed(Exception):
+    """A job of a launcher that runs jobs in other processes had failures; Hydra carries this to the main one."""
 
 
 class _Interrupt:
@@ -63,21 +68,30 @@ class _Interrupt:
 
 def _run(cfg: DictConfig) -> None:
     """One job: the cells of one configuration."""
-    sweeping = SWEEP.total > 0
-    label = f"[{HydraConfig.get().job.num + 1}/{SWEEP.total}] " if sweeping else ""
+    sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
+    label = f"[{HydraConfig.get().job.num + 1}/{SWEEP.total}] " if SWEEP.total else ""
     with _Interrupt() as interrupt:
         for job in jobs(cfg, lambda: interrupt.requested, label):
-            outcome = run_cell(job)
-            _report(outcome, f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}")
+            what = f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}"
+            try:
+                outcome = run_cell(job)
+            except CellBusy as error:
+                if job.sampler_name != "degraded":
+                    raise
+                print(f"{what}: {error}", file=sys.stderr)  # another job of the same sweep is at the shared baseline
+                continue
+            _report(outcome, what)
             SWEEP.failed += outcome.counts.get("failed", 0)
             if interrupt.requested:
                 raise KeyboardInterrupt
     if not sweeping:
         _tabulate(Path(cfg.output) / cfg.name)
+    elif SWEEP.failed and not SWEEP.total:
+        raise JobFailed(f"images failed in {cfg.output}/{cfg.name}; their rows say why: safari-bench table {cfg.name}")
 
 
 def _report(outcome: Outcome, what: str) -> None:
-    if outcome.computed == 0 and not outcome.interrupted:
+    if outcome.attempted == 0:
         print(f"{what}: complete, nothing to do ({outcome.total} images in {outcome.folder})")
     bad = {status: n for status, n in outcome.counts.items() if status != "ok"}
     for status, n in bad.items():
@@ -146,9 +160,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished rows are kept. Run the same command again to do the rest", file=sys.stderr)
         return 130
-    except (ConfigError, DataError, LedgerError, TableError) as error:
+    except (JobFailed, LedgerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, LedgerError) else 2
+        return 1
+    except (ConfigError, DataError, TableError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except (HydraException, OmegaConfBaseException) as error:
         print(f"error: {_explain(error, words)}", file=sys.stderr)
         return 2

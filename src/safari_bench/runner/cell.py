@@ -36,6 +36,7 @@ def run_cell(job: Job) -> Outcome:
     bad = rows[rows.status != "ok"]
     return Outcome(
         len(records),
+        len(missing),
         len(missing) - len(cell.missing()),
         {str(status): int(n) for status, n in rows.status.value_counts().items()},
         sorted(set(bad.reason)),

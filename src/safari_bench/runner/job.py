@@ -96,9 +96,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended. `computed` is 0 when it was complete before."""
+    """How a cell ended.
+
+    Attributes:
+        total: images of the cell.
+        attempted: images that had no finished row before; 0 when the cell was complete.
+        computed: images that have one now and had none before.
+        counts: images by status.
+        reasons: the different reasons of those that are not ok.
+        interrupted: whether it was asked to stop.
+    """
 
     total: int
+    attempted: int
     computed: int
     counts: Mapping[str, int]
     reasons: Sequence[str]
