@@ -35,6 +35,15 @@ class SeparableSVD(SVDOperator):
         self._U_h, s_h, self._V_h = self._factors(A_h)
         self._U_w, s_w, self._V_w = self._factors(A_w)
         self.gains = self._cast(np.outer(s_h, s_w))[None, None]
+        self._A_h, self._A_w = self._cast(A_h), self._cast(A_w)
+
+    def A(self, x: Image) -> Measurement:
+        """A_h x A_w^T: two products where U S V^T would take four."""
+        return self._A_h @ x @ self._A_w.mT
+
+    def adjoint(self, y: Measurement) -> Image:
+        """A_h^T y A_w."""
+        return self._A_h.mT @ y @ self._A_w
 
     def Vt(self, x: Image) -> Spectrum:
         """V_h^T x V_w, (b, c, h, w)."""
