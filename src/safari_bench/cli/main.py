@@ -160,15 +160,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished rows are kept. Run the same command again to do the rest", file=sys.stderr)
         return 130
-    except (JobFailed, LedgerError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (HydraException, OmegaConfBaseException) as error:  # before OSError, which one of Hydra's own is
+        print(f"error: {_explain(error, words)}", file=sys.stderr)
+        return 2
     except (ConfigError, DataError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (HydraException, OmegaConfBaseException) as error:
-        print(f"error: {_explain(error, words)}", file=sys.stderr)
-        return 2
+    except (JobFailed, LedgerError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     finally:
         GlobalHydra.instance().clear()
 
@@ -181,10 +181,9 @@ def _explain(error: Exception, words: Sequence[str]) -> str:
         known = _known_keys(key.rpartition(".")[0], [w for w in words if not w.lstrip("+~").startswith(f"{key}=")])
         if known and key.rpartition(".")[2] not in known:
             return unknown_key(key, known)
+    said = str(error).split("Config search path:")[0]
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-    lines = [
-        line for line in str(error).splitlines() if line and "full_key:" not in line and "object_type=" not in line
-    ]
+    lines = [line for line in said.splitlines() if line and "full_key:" not in line and "object_type=" not in line]
     if cause is not None:
         lines += [str(cause).splitlines()[0]]
     return "\n".join(dict.fromkeys(lines))
