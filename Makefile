@@ -25,10 +25,10 @@ smoke: setup ## one small cell end to end, seconds
 	$(BIN)/safari-bench experiments=smoke $(ARGS)
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest -q -m "not slow and not gpu and not weights" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not gpu and not weights" $(ARGS)
 
 test-slow: setup ## run the slow tests too
-	$(BIN)/python -m pytest -q -m "not gpu and not weights" $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu and not weights" $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -44,16 +44,33 @@ def pixel(r: Measurement) -> PerImage:
 
 def spatial(r: Measurement, factor: int) -> PerImage:
     """||U_k r||^2 / k^2 with U_k bicubic upsampling (a = -0.5) by k: each residual is judged with its neighbours."""
-    size = (r.shape[-2] * factor, r.shape[-1] * factor)
-    return pixel(F.interpolate(r, size=size, mode="bicubic", antialias=True)) / factor**2
+    rows, columns = (_upsampling_gram(n, factor).to(r) for n in r.shape[-2:])
+    inner: Tensor = (r * (rows @ r @ columns)).flatten(1).sum(1)
+    return inner / factor**2
+
+
+@lru_cache(maxsize=64)
+def _upsampling_gram(n: int, factor: int) -> Tensor:
+    """W^T W, (n, n) float64, of torch's antialiased bicubic upsampling W of n samples by `factor`.
+
+    U_k is separable, so ||U_k r||^2 = <r, W_h^T W_h r W_w^T W_w>: the upsampled residual need never be made.
+    """
+    identity = torch.eye(n, dtype=torch.float64)[None, None]
+    W = F.interpolate(identity, size=(factor * n, n), mode="bicubic", antialias=True)[0, 0]
+    return W.mT @ W
 
 
 def frequency(r: Measurement, low: float, high: float, cutoff: float) -> PerImage:
     """low ||M_low F r||^2 + high ||M_high F r||^2 with F the orthonormal 2-D DFT and M_low^2 + M_high^2 = 1."""
-    mask = low_pass_power(r.shape[-2], r.shape[-1], cutoff).to(r)
-    spectrum = torch.fft.fft2(r, norm="ortho")
+    height, width = r.shape[-2:]
+    mask = low_pass_power(height, width, cutoff)[:, : width // 2 + 1]
+    twice = torch.full((width // 2 + 1,), 2.0)  # r is real: every column stands for its conjugate too,
+    twice[0] = 1.0  # but for the zero frequency
+    if width % 2 == 0:
+        twice[-1] = 1.0  # and Nyquist
+    spectrum = torch.fft.rfft2(r, norm="ortho")
     power = spectrum.real.square() + spectrum.imag.square()
-    total: Tensor = ((low * mask + high * (1 - mask)) * power).flatten(1).sum(1)
+    total: Tensor = ((twice * (low * mask + high * (1 - mask))).to(r) * power).flatten(1).sum(1)
     return total
 
 
