@@ -80,7 +80,8 @@ def _run(cfg: DictConfig) -> None:
                     raise
                 print(f"{what}: {error}", file=sys.stderr)  # another job of the same sweep is at the shared baseline
                 continue
-            _report(outcome, what)
+            if outcome.attempted or not sweeping or job.sampler_name != "degraded":  # in a sweep, said once is enough
+                _report(outcome, what)
             SWEEP.failed += outcome.counts.get("failed", 0)
             if interrupt.requested:
                 raise KeyboardInterrupt
