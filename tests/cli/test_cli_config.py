@@ -30,6 +30,14 @@ def test_every_option_builds(group):
         assert cells[0].sampler_name == "degraded"
 
 
+@pytest.mark.parametrize("dataset", ["photos", "leaves"])
+def test_every_embedded_dataset_loads(dataset):
+    (job, *_) = jobs(compose(f"dataset={dataset}", "dataset.n=2"), lambda: False)
+    assert job.dataset.name == dataset
+    assert job.dataset.load(1).shape == (3, 64, 64)
+    assert len(job.run["spec"]["dataset"]["manifest_sha256"]) == 64
+
+
 @pytest.mark.parametrize("size", [64, 256])
 def test_every_task_measures_at_both_sizes(size):
     for option in options("task"):

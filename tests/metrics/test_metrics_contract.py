@@ -140,3 +140,10 @@ def test_data_consistency_refuses_what_it_cannot_judge() -> None:
         data_consistency(y, y[:1], 0.1, count)
     with pytest.raises((ValueError, TypeCheckError)):
         data_consistency(y, y, 0.1, count[:1])
+
+
+def test_a_score_does_not_depend_on_the_layout_in_memory() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x_hat, x = (torch.randint(0, 256, (2, 1, 33, 47, 3), generator=generator) / 127.5 - 1).permute(0, 1, 4, 2, 3)
+    for metric in (Psnr(), Ssim(), HaarPsi(), Gmsd(), SpectrumError("low")):
+        assert torch.equal(metric(x_hat, x), metric(x_hat.contiguous(), x.contiguous()))

@@ -3,6 +3,7 @@
 from safari_bench.data.codec import encode_png, from_uint8, read_image, to_uint8
 from safari_bench.data.contract import DataError, Dataset, Record, digest
 from safari_bench.data.folder import Folder
+from safari_bench.data.leaves import Leaves
 from safari_bench.data.listing import safe_name
 from safari_bench.data.manifest import write_manifest
 from safari_bench.data.photos import Photos
@@ -12,6 +13,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Folder",
+    "Leaves",
     "Photos",
     "Record",
     "digest",

@@ -107,4 +107,5 @@ def _unit(image: Tensor, label: str) -> Tensor:
             f"{label}: image {wrong[0]} of the batch holds {found} (bad images: {wrong}), expected numbers in [-1, 1]. "
             "Pass images through the pixel codec, and record a restoration that diverged as failed."
         )
-    return (image.to(torch.float64) + 1) / 2
+    # contiguous: sums follow the layout in memory, and the same picture must score the same in any
+    return (image.to(torch.float64).contiguous() + 1) / 2
