@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["DataError", "Dataset", "Pixels", "Record", "digest", "first", "records_digest"]
+__all__ = ["DataError", "Dataset", "Pixels", "Record", "description", "digest", "first", "records_digest"]
 
 #: an 8-bit RGB picture, (h, w, 3)
 Pixels = NDArray[np.uint8]
@@ -76,6 +76,20 @@ def digest(pixels: Pixels) -> str:
 def records_digest(records: Iterable[Record]) -> str:
     """SHA-256, in hex, of ids and hashes in their order: names the exact set of images a run saw."""
     return hashlib.sha256("".join(f"{r.id},{r.sha256}\n" for r in records).encode()).hexdigest()
+
+
+def description(dataset: Dataset, split: str | None, recipe: str, preprocessing: str) -> dict[str, Any]:
+    """What `Dataset.describe` returns, from what only the dataset knows."""
+    records = dataset.records()
+    return {
+        "name": dataset.name,
+        "split": split,
+        "size": list(dataset.image_shape[1:]),
+        "n": len(records),
+        "recipe": recipe,
+        "preprocessing": preprocessing,
+        "manifest_sha256": records_digest(records),
+    }
 
 
 def first(items: Sequence[T], n: int | None, where: str) -> list[T]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from safari_bench.data.codec import from_pixels, read_image
-from safari_bench.data.contract import DataError, Pixels, Record, digest, first, records_digest
+from safari_bench.data.contract import DataError, Pixels, Record, description, digest, first
 from safari_bench.data.listing import choose, find_images
 from safari_bench.data.manifest import Manifest
 from safari_bench.data.recipes import RECIPES, Recipe
@@ -101,15 +101,8 @@ class Folder:
 
     def describe(self) -> dict[str, Any]:
         """See `Dataset.describe`. Hashes every image, like `records`."""
-        return {
-            "name": self.name,
-            "split": self.split,
-            "size": list(self.image_shape[1:]),
-            "n": len(self),
-            "recipe": str(self.recipe),
-            "preprocessing": f"{RECIPES[self.recipe.name]}; EXIF orientation applied, transparency over white",
-            "manifest_sha256": records_digest(self.records()),
-        }
+        how = f"{RECIPES[self.recipe.name]}; EXIF orientation applied, transparency over white"
+        return description(self, self.split, str(self.recipe), how)
 
     def _pixels(self, index: int) -> Pixels:
         path = self.root / self._images[index][1]

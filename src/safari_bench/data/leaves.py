@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from safari_bench.data.codec import from_pixels
-from safari_bench.data.contract import DataError, Pixels, Record, digest, records_digest
+from safari_bench.data.contract import DataError, Pixels, Record, description, digest
 from safari_bench.data.occlusion import leaf_picture
 from safari_bench.data.wheels import check_split
 
@@ -82,15 +82,8 @@ class Leaves:
     def describe(self) -> dict[str, Any]:
         """See `Dataset.describe`. Hashes every image, like `records`."""
         _, h, w = self.image_shape
-        return {
-            "name": self.name,
-            "split": self.split,
-            "size": [h, w],
-            "n": len(self),
-            "recipe": f"generated-{h}x{w}",
-            "preprocessing": "dead-leaves pictures made from the seed of split and index",
-            "manifest_sha256": records_digest(self.records()),
-        }
+        how = "dead-leaves pictures made from the seed of split and index"
+        return description(self, self.split, f"generated-{h}x{w}", how)
 
     def _id(self, index: int) -> str:
         return f"{self.name}-{self.split}-{index:06d}"

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from safari_bench.data.codec import from_pixels
-from safari_bench.data.contract import DataError, Record, digest, first, records_digest
+from safari_bench.data.contract import DataError, Record, description, digest, first
 from safari_bench.data.wheels import Crop, check_split
 
 __all__ = ["Photos"]
@@ -67,15 +67,8 @@ class Photos:
     def describe(self) -> dict[str, Any]:
         """See `Dataset.describe`."""
         _, h, w = self.image_shape
-        return {
-            "name": self.name,
-            "split": self.split,
-            "size": [h, w],
-            "n": len(self),
-            "recipe": f"block_mean-{h}x{w}",
-            "preprocessing": "square boxes of the photographs reduced by 1, 2 or 4 through exact block means",
-            "manifest_sha256": records_digest(self._records),
-        }
+        how = "square boxes of the photographs reduced by 1, 2 or 4 through exact block means"
+        return description(self, self.split, f"block_mean-{h}x{w}", how)
 
 
 def _read_manifest() -> list[tuple[str, Crop, str]]:
