@@ -2,6 +2,7 @@
 
 import hydra
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from safari_bench.cli.compose import jobs
@@ -44,6 +45,19 @@ def test_every_task_measures_at_both_sizes(size):
         (job, *_) = jobs(compose(f"task={option}", f"dataset.size={size}", "dataset.n=1"), lambda: False)
         _, y = job.task.measure(job.dataset.load(0), 0, "photos", "a")
         assert y.isfinite().all()
+
+
+def test_a_noise_level_means_its_unit_from_the_command_line_to_the_bytes_of_y():
+    """0.05 on [0, 1] is 0.1 on [-1, 1]: the same y, and the same sigma_y for the sampler; 0.05 on [-1, 1] is not."""
+
+    def measured(*overrides: str):
+        (job, *_) = jobs(compose("dataset.n=1", *overrides), lambda: False)
+        return job.task.noise.sigma_y, job.task.measure(job.dataset.load(0), 0, "photos", "a")[1]
+
+    unit, twice = measured("task.sigma=0.05", "task.sigma_range=zero_one"), measured("task.sigma=0.1")
+    assert unit[0] == twice[0] == 0.1
+    assert torch.equal(unit[1], twice[1])
+    assert not torch.equal(unit[1], measured("task.sigma=0.05")[1])
 
 
 def test_geometry_follows_the_size_of_the_images():

@@ -72,25 +72,30 @@ def psi_matrix(
     return np.kron(np.eye(c), M)
 
 
-def dps(truth, A, y, M, zeta, rule, noise, steps):
-    """Trajectory end of x_s = DDPM(x_t) - zeta grad sqrt(L) (or grad L), for one image."""
+def dps(truth, A, y, M, zeta, rule, noise, steps, clip=False, var_fraction=None):
+    """Trajectory end of x_s = DDPM(x_t) - zeta grad sqrt(L) (or grad L), for one image.
+
+    Clipping x0_hat stops the gradient where it bites. var_fraction interpolates the log variances beta~ and beta'.
+    """
     x = noise["x_T"]
     for (t, s), z in zip(grid(steps), noise["step"], strict=True):
         G, k = truth.affine(t)
         x0 = G @ x + k
+        inside = np.abs(x0) <= 1 if clip else np.ones_like(x0)
+        x0 = np.clip(x0, -1, 1) if clip else x0
         r = y - A @ x0
         L = r @ M @ r
-        grad = -2 * G.T @ A.T @ (M @ r)
+        grad = -2 * G.T @ (inside * (A.T @ (M @ r)))
         scale = zeta if rule == "constant" else (zeta / (2 * math.sqrt(L)) if L > 0 else 0.0)
-        x = ancestral_mean(x, x0, t, s) + ancestral_sd(t, s) * z - scale * grad
+        x = ancestral_mean(x, x0, t, s) + ancestral_sd(t, s, var_fraction) * z - scale * grad
     return x
 
 
-def ddim(truth, eta, noise, steps):
+def ddim(truth, eta, noise, steps, clip=False):
     x = noise["x_T"]
     for (t, s), z in zip(grid(steps), noise["step"], strict=True):
         G, k = truth.affine(t)
-        x0 = G @ x + k
+        x0 = np.clip(G @ x + k, -1, 1) if clip else G @ x + k
         eps = (x - math.sqrt(ABAR[t]) * x0) / math.sqrt(1 - ABAR[t])
         sd = eta * math.sqrt((1 - ABAR[t] / ABAR[s]) * (1 - ABAR[s]) / (1 - ABAR[t]))
         x = math.sqrt(ABAR[s]) * x0 + sd * z + math.sqrt(1 - ABAR[s] - sd**2) * eps
@@ -102,9 +107,12 @@ def ancestral_mean(x, x0, t, s):
     return math.sqrt(b) * (1 - a / b) / (1 - a) * x0 + math.sqrt(a / b) * (1 - b) / (1 - a) * x
 
 
-def ancestral_sd(t, s):
+def ancestral_sd(t, s, var_fraction=None):
     a, b = ABAR[t], ABAR[s]
-    return math.sqrt((1 - a / b) * (1 - b) / (1 - a))
+    large, small = 1 - a / b, (1 - a / b) * (1 - b) / (1 - a)
+    if var_fraction is None or s == -1:
+        return math.sqrt(small)
+    return math.sqrt(large**var_fraction * small ** (1 - var_fraction))
 
 
 def propagate(truth, step, n, steps):

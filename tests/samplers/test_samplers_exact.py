@@ -101,14 +101,53 @@ def test_trajectory_of_dps_and_safari(task, guidance, sigma_y, rule):
         assert np.abs(ours[i].numpy().ravel() - expected).max() < 1e-6
 
 
+@pytest.mark.parametrize("guidance", ["dps", "full"])
+@pytest.mark.parametrize("task", ["inpainting", "sr"])
+def test_trajectory_with_clipping(task, guidance):
+    """As the tables run it: x0_hat is clipped before the gradient, which then stops where the clip bites."""
+    steps, zeta = 12, 0.7
+    operator, A, y = setting(task, 0.05, 1)
+    noise = {purpose: [2 * draw for draw in draws] for purpose, draws in drawn(steps, 1).items()}  # clips often
+    sampler = SaFaRI(steps=steps, zeta=zeta, fidelity=Perceptual(**WEIGHTS[guidance]))
+    ours = sampler.restore(y, operator, 0.05, PRIOR, Chosen(noise), iter).numpy().ravel()
+    M = psi_matrix(tuple(y.shape[1:]), **WEIGHTS[guidance])
+    arguments = (truth(), A, y.numpy().ravel(), M, zeta, "normalised", of_image(noise, 0), steps)
+    assert np.abs(ours - dps(*arguments, clip=True)).max() < 1e-6
+    assert np.abs(ours - dps(*arguments, clip=False)).max() > 1e-2  # the clip mattered
+
+
+@pytest.mark.parametrize("variance", ["auto", "learned_range", "fixed_small"])
+def test_a_learned_variance_is_used_where_the_prior_has_one(variance):
+    class Learned:
+        schedule = PRIOR.schedule
+        sha256 = ""
+
+        def predict(self, x_t, t, *, clip=False):
+            return PRIOR.predict(x_t, t, clip=clip)._replace(var_fraction=torch.full_like(x_t, 0.3))
+
+    operator, A, y = setting("denoising", 0.05, 1)
+    noise = drawn(8, 1)
+    ours = DPS(steps=8, clip=False, variance=variance).restore(y, operator, 0.05, Learned(), Chosen(noise), iter)
+    fraction = None if variance == "fixed_small" else 0.3
+    expected = dps(truth(), A, y.numpy().ravel(), np.eye(N), 1.0, "normalised", of_image(noise, 0), 8, False, fraction)
+    assert np.abs(ours.numpy().ravel() - expected).max() < 1e-6
+
+
+def test_a_learned_variance_cannot_be_asked_of_a_prior_that_has_none():
+    operator, _, y = setting("denoising", 0.05, 1)
+    with pytest.raises(ValueError, match="predicts no variance"):
+        DPS(steps=3, variance="learned_range").restore(y, operator, 0.05, PRIOR, Chosen(drawn(3, 1)), iter)
+
+
+@pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
-def test_trajectory_of_unconditional(eta):
+def test_trajectory_of_unconditional(eta, clip):
     operator, _, y = setting("denoising", 0.05, 2)
     noise = drawn(15, 2)
-    sampler = Unconditional(steps=15, eta=eta, clip=False)
+    sampler = Unconditional(steps=15, eta=eta, clip=clip)
     ours = sampler.restore(y.expand(2, *SHAPE), operator, 0.05, PRIOR, Chosen(noise), iter)
     for i in range(2):
-        assert np.abs(ours[i].numpy().ravel() - ddim(truth(), eta, of_image(noise, i), 15)).max() < 1e-6
+        assert np.abs(ours[i].numpy().ravel() - ddim(truth(), eta, of_image(noise, i), 15, clip)).max() < 1e-6
 
 
 def output_moments(sampler, operator_name, steps, sigma_y=0.05):
