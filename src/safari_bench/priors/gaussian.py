@@ -95,10 +95,23 @@ class GaussianPrior:
         mean, basis, power = self._tensors(x_t)
         abar = self.schedule.abar(t)
         gain = math.sqrt(abar) * power / (abar * power + (1 - abar))
-        centred = torch.einsum("cd,bchw->bdhw", basis, x_t - math.sqrt(abar) * mean)
-        filtered = torch.fft.irfft2(gain * torch.fft.rfft2(centred), s=x_t.shape[-2:])
-        x0_hat = mean + torch.einsum("cd,bdhw->bchw", basis, filtered)
+        x0_hat = mean + self._filter(x_t - math.sqrt(abar) * mean, basis, gain)
         return from_x0(self.schedule, x_t, x0_hat, t, None, clip)
+
+    def mean(self, like: Image) -> Image:
+        """mu, of the shape, type and device of like."""
+        return self._tensors(like)[0].expand_as(like)
+
+    def covariance(self, x: Image) -> Image:
+        """C x, (b, c, h, w)."""
+        _, basis, power = self._tensors(x)
+        return self._filter(x, basis, power)
+
+    def _filter(self, x: Image, basis: Tensor, gain: Tensor) -> Image:
+        """Q diag(F^-1 gain F) Q^T x."""
+        axes = torch.einsum("cd,bchw->bdhw", basis, x)
+        filtered = torch.fft.irfft2(gain * torch.fft.rfft2(axes), s=x.shape[-2:])
+        return torch.einsum("cd,bdhw->bchw", basis, filtered)
 
     def sample(self, z: Image) -> Image:
         """Exact draws from the prior, from standard normal z, (b, c, h, w)."""
