@@ -122,10 +122,7 @@ def _table(arguments: Sequence[str]) -> int:
     """safari-bench table RUN: rebuild the tables of a run folder from its rows alone."""
     if len(arguments) != 1:
         raise ConfigError(f"safari-bench table takes one run folder, got {len(arguments)}; e.g. results/table1")
-    folder = Path(arguments[0])
-    if not folder.is_dir() and (Path("results") / folder).is_dir():
-        folder = Path("results") / folder
-    _tabulate(folder)
+    _tabulate(_run_folder(arguments[0]))
     return 0
 
 
@@ -137,6 +134,23 @@ def _fit(arguments: Sequence[str]) -> int:
         raise ConfigError(f"safari-bench fit takes at most one file to write, got {len(arguments)}")
     write_spectrum(Path(arguments[0] if arguments else "gaussian_photos.json"))
     return 0
+
+
+def _tune(arguments: Sequence[str]) -> int:
+    """safari-bench tune RUN [METRIC [KEY...]]: write the best settings of a sweep over tuning images to conf/tuned."""
+    from safari_bench.cli.tuning import write_tuned
+
+    if not arguments:
+        raise ConfigError("safari-bench tune takes a run folder, a metric (haarpsi), and keys to write besides (steps)")
+    metric = arguments[1] if len(arguments) > 1 else "haarpsi"
+    written = write_tuned(_run_folder(arguments[0]), metric, root() / "conf", arguments[2:])
+    print(f"wrote {len(written)} files under {root() / 'conf' / 'tuned'}")
+    return 0
+
+
+def _run_folder(word: str) -> Path:
+    folder = Path(word)
+    return Path("results") / folder if not folder.is_dir() and (Path("results") / folder).is_dir() else folder
 
 
 def _card(arguments: Sequence[str]) -> int:
@@ -164,7 +178,13 @@ def _train_job(cfg: DictConfig) -> None:
             raise KeyboardInterrupt
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"table": _table, "fit": _fit, "train": _train, "card": _card}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "table": _table,
+    "fit": _fit,
+    "train": _train,
+    "card": _card,
+    "tune": _tune,
+}
 
 
 def _hydra(arguments: Sequence[str], function: Callable[[DictConfig], None] = _run) -> int:

@@ -38,8 +38,8 @@ class Mixture(Dataset[Batch]):
     """Batches of random views; the k-th is always the same one.
 
     A photograph is shown as a square of random place and side, reduced by area means, turned by a multiple of 90
-    degrees and mirrored. Colour is varied too (channels exchanged, contrast and brightness changed), because six
-    photographs have six palettes, and a prior fitted to palettes gives samples a colour cast.
+    degrees and mirrored; contrast and brightness are varied, and channels exchanged at times, because six photographs
+    have six palettes, and a prior fitted to palettes gives samples a colour cast.
 
     Args:
         steps: how many batches there are.
@@ -54,7 +54,9 @@ class Mixture(Dataset[Batch]):
             starfield is empty, and pictures that people photograph are not.
         largest_scale: greatest reduction of a photograph; the scale is log-uniform between 1 and this, as far as the
             photograph reaches.
-        colour: probability that a photograph's colours are varied.
+        colour: probability that a photograph's channels are exchanged.
+        contrast: mean logarithm of the gain around a photograph's mean; its standard deviation is 0.25. Above 0 because
+            the train photographs have less power than tuning photographs, in every octave of frequency.
         seed: of everything random here.
     """
 
@@ -64,12 +66,13 @@ class Mixture(Dataset[Batch]):
         steps: int,
         batch_size: int = 16,
         size: int = 64,
-        leaves: float = 0.5,
+        leaves: float = 0.35,
         leaves_pool: int = 8192,
-        textures: float = 0.25,
+        textures: float = 0.15,
         tries: int = 4,
         largest_scale: float = 8.0,
-        colour: float = 0.5,
+        colour: float = 0.3,
+        contrast: float = 0.25,
         seed: int = 0,
     ) -> None:
         for key, value in (("leaves", leaves), ("textures", textures), ("colour", colour)):
@@ -86,7 +89,7 @@ class Mixture(Dataset[Batch]):
             if count < least:
                 raise ValueError(f"training.data.{key}: got {count}, expected at least {least}")
         self.steps, self.batch_size, self.size, self.seed = steps, batch_size, size, seed
-        self.leaves, self.textures, self.colour = leaves, textures, colour
+        self.leaves, self.textures, self.colour, self.contrast = leaves, textures, colour, contrast
         self.leaves_pool, self.tries, self.largest_scale = leaves_pool, tries, largest_scale
         self._leaves: dict[int, np.ndarray] = {}
         self._coloured: list[PilImage.Image] | None = None
@@ -122,7 +125,8 @@ class Mixture(Dataset[Batch]):
             if picture.ndim == 2:
                 picture = _tinted(picture, g)
             elif g.random() < self.colour:
-                picture = _recoloured(picture, g)
+                picture = picture[:, :, g.permutation(3)]
+            picture = _contrasted(picture, np.exp(g.normal(self.contrast, 0.25)), g.normal(10, 25))
         picture = np.rot90(picture, int(g.integers(4)))
         return np.ascontiguousarray(picture[:, ::-1] if g.random() < 0.5 else picture, dtype=np.float32)
 
@@ -134,18 +138,16 @@ class Mixture(Dataset[Batch]):
         return np.asarray(source.resize((self.size, self.size), PilImage.Resampling.BOX, box=box))
 
 
-def _recoloured(picture: np.ndarray, g: Generator) -> np.ndarray:
-    """Channels in a random order, then gain around the mean and shift, both moderate."""
-    mixed = picture[:, :, g.permutation(3)].astype(np.float32)
-    mean = float(mixed.mean())
-    gain, shift = np.exp(g.normal(0.2, 0.25)), g.normal(10, 25)
-    varied: np.ndarray = np.clip((mixed - mean) * gain + mean + shift, 0, 255)
+def _contrasted(picture: np.ndarray, gain: float, shift: float) -> np.ndarray:
+    """Gain around the mean, then shift, clipped to [0, 255]."""
+    mean = float(picture.mean())
+    varied: np.ndarray = np.clip((picture - mean) * gain + mean + shift, 0, 255)
     return varied
 
 
 def _tinted(grey: np.ndarray, g: Generator) -> np.ndarray:
     """A grey picture between two random colours, one dark and one light."""
-    dark, light = g.uniform(0, 90, 3), g.uniform(150, 255, 3)
+    dark, light = g.uniform(-40, 60, 3), g.uniform(195, 295, 3)
     if g.random() < 0.5:  # half of them nearly neutral
         dark, light = dark.mean() + 0.2 * (dark - dark.mean()), light.mean() + 0.2 * (light - light.mean())
     weight = grey[:, :, None].astype(np.float32) / 255
