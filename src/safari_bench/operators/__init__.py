@@ -4,6 +4,7 @@ from safari_bench.operators.blur import AnisotropicBlur, GaussianBlur, UniformBl
 from safari_bench.operators.coding import Jpeg, Quantization
 from safari_bench.operators.colorization import Colorization
 from safari_bench.operators.contract import LinearOperator, Operator, SVDOperator, Unsupported
+from safari_bench.operators.inner import conjugate_gradients, prox, solve
 from safari_bench.operators.laws import LAWS, make_noise
 from safari_bench.operators.masks import BoxInpainting, Denoising, RandomInpainting
 from safari_bench.operators.motion import MotionBlur
@@ -40,5 +41,8 @@ __all__ = [
     "UniformBlur",
     "Unsupported",
     "WalshCompressedSensing",
+    "conjugate_gradients",
     "make_noise",
+    "prox",
+    "solve",
 ]
