@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 reproduce-table1: setup ## compute Table 1 on the photographs that ship, print it, write results/table1/
-	$(BIN)/safari-bench -m experiments=table1_photos $(ARGS)
+	$(BIN)/safari-bench -m experiments=table1_embedded $(ARGS)
 
 smoke: setup ## one small cell end to end, seconds
 	$(BIN)/safari-bench experiments=smoke $(ARGS)
