@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One test process a core (nproc honours taskset), at most four, each with one thread.
+PARALLEL := --numprocesses $(shell nproc) --maxprocesses 4 --dist worksteal
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce-table1 smoke train-prior test test-slow lint format clean
 
@@ -28,10 +30,10 @@ train-prior: setup ## train the network prior; hours on a CPU, goes on where it 
 	$(BIN)/safari-bench train $(ARGS)
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest -m "not slow and not gpu and not weights" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not weights" $(ARGS)
 
 test-slow: setup ## run the slow tests too
-	$(BIN)/python -m pytest -m "not gpu and not weights" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not gpu and not weights" $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
