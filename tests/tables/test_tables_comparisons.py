@@ -12,6 +12,8 @@ from safari_bench.tables import build
 from safari_bench.tables.comparisons import ALPHA, EXACT, holm, permutation
 from safari_bench.tables.vocabulary import metric
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 IDS = "abcdefgh"
 STEADY = [20.0, 22, 24, 26, 28, 30, 32, 34]
 
@@ -115,7 +117,8 @@ def test_only_images_scored_by_both_are_paired(run) -> None:
 def test_only_the_same_measurements_are_paired(run) -> None:
     run.cell("dps", {"psnr": STEADY}, ids=IDS)
     run.cell("safari", {"psnr": 1.0}, ids=IDS, row={"y_sha256": "another"})
-    assert psnr(comparisons(run))["safari"].images == 0
+    found = psnr(comparisons(run))["safari"]
+    assert found.images == 0 and found.verdict == "too few images"
 
 
 def test_seeds_are_averaged_per_image_and_only_shared_ones_count(run) -> None:

@@ -8,6 +8,8 @@ from PIL import Image
 
 from safari_bench.tables import TableError, build
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 GREY = (214, 214, 214)
 

@@ -11,6 +11,8 @@ from safari_bench.tables import TableError, build, render_text
 from safari_bench.tables.records import lines, load
 from safari_bench.tables.variants import name_variants
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 TASK = {"operator": {"factor": 4}, "noise": "gaussian", "sigma": 0.05, "sigma_range": "minus_one_one", "rate": 30.0}
 
 

@@ -10,6 +10,8 @@ from safari_bench.ledger import COST
 from safari_bench.tables import build
 from safari_bench.tables.statistics import interval
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 NAN, INF = math.nan, math.inf
 
 

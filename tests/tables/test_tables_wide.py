@@ -11,6 +11,8 @@ import pytest
 
 from safari_bench.tables import build
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 NAN = math.nan
 
 

@@ -12,7 +12,7 @@ from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.tables import figures, grid, latex, markdown
 from safari_bench.tables.choice import Choice, choose
 from safari_bench.tables.records import TableError
-from safari_bench.tables.report import Report, report
+from safari_bench.tables.reports import Report, report
 from safari_bench.tables.statistics import per_image, wide
 
 __all__ = ["Choice", "TableError", "build", "choose", "home", "render_text"]

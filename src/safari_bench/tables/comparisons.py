@@ -42,7 +42,7 @@ def compare(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
         lines: as `records.lines` gives them.
         table: their `statistics.summary`.
     """
-    numbers: dict[tuple[str, ...], Any] = {(f.dataset, f.task, f.metric, f.sampler): f for f in table.itertuples()}
+    numbers: dict[tuple[Any, ...], Any] = {(f.dataset, f.task, f.metric, f.sampler): f for f in table.itertuples()}
     found: list[tuple[Any, ...]] = []
     for place, group in groupby(lines, key=lambda line: (line.first.dataset, line.first.task)):
         members = list(group)
@@ -64,14 +64,15 @@ def marks(table: pd.DataFrame, comparisons: pd.DataFrame) -> Marks:
     BEST is the best of a column and what reads the same. There is none in a column with one line.
     """
     found: Marks = {}
-    for row in comparisons[comparisons.verdict == LIKE_BEST].itertuples():
-        found[row.dataset, row.task, row.metric, row.other] = LIKE_BEST
-    for key, group in table.groupby(["dataset", "task", "metric"], sort=False):
-        m, of_column = metric(key[2]), list(group.itertuples())
-        losses = _losses(m, of_column)
-        for row, loss in zip(of_column, losses, strict=True):
-            if len(of_column) > 1 and np.isfinite(loss) and loss == np.nanmin(losses):
-                found[*key, row.sampler] = BEST
+    alike = comparisons[comparisons.verdict == LIKE_BEST]
+    for place in zip(alike.dataset, alike.task, alike.metric, alike.other, strict=True):
+        found[place] = LIKE_BEST
+    for _, group in table.groupby(["dataset", "task", "metric"], sort=False):
+        column: list[Any] = list(group.itertuples())
+        losses = _losses(metric(column[0].metric), column)
+        for row, loss in zip(column, losses, strict=True):
+            if len(column) > 1 and np.isfinite(loss) and loss == np.nanmin(losses):
+                found[row.dataset, row.task, row.metric, row.sampler] = BEST
     return found
 
 
@@ -110,21 +111,22 @@ def holm(p: Sequence[float]) -> np.ndarray:
 def _column(m: Metric, values: pd.DataFrame, best: str, place: tuple[str, str]) -> Iterator[tuple[Any, ...]]:
     """values: (image, seed, y) x lines, NaN where there is no score."""
     images, _ = pd.factorize(values.index.get_level_values("image_id"))
-    found = []
+    found: list[tuple[str, np.ndarray, np.ndarray]] = []
     for other in (label for label in values.columns if label != best):
         a, b = values[best].to_numpy(), values[other].to_numpy()
         both = np.isfinite(a) & np.isfinite(b)
         seeds = np.bincount(images[both], minlength=1)
         shared = seeds > 0
-        means = [np.bincount(images[both], of[both], len(seeds))[shared] / seeds[shared] for of in (a, b)]
-        found.append((other, *means))
+        of_best, of_other = (np.bincount(images[both], of[both], len(seeds))[shared] / seeds[shared] for of in (a, b))
+        found.append((other, of_best, of_other))
     p = [permutation(m, a, b) for _, a, b in found]
     compared = int(np.isfinite(p).sum())
     for (other, a, b), raw, corrected in zip(found, p, holm(p), strict=True):
-        means = [a.mean(), b.mean()] if len(a) else [np.nan, np.nan]
+        means = (float(a.mean()), float(b.mean())) if len(a) else (np.nan, np.nan)
         exact = len(a) <= EXACT
         smallest = compared * (2 / 2 ** len(a) if exact else 1 / (DRAWS + 1))
-        verdict = NOT_TESTABLE if not smallest <= ALPHA else WORSE if corrected < ALPHA else LIKE_BEST
+        testable = len(a) > 0 and smallest <= ALPHA
+        verdict = NOT_TESTABLE if not testable else WORSE if corrected < ALPHA else LIKE_BEST
         test = f"exact, {2 ** len(a)} exchanges" if exact else f"{DRAWS} random exchanges"
         yield *place, m.name, best, other, len(a), *means, raw, corrected, verdict, test
 

@@ -25,8 +25,8 @@ _LETTER, _LEADING = 0.085, 0.16  # inches: a wide letter and a line of the legen
 _MARKERS = "osD^v<>pPX*h"
 _MOST = 64  # images that a spectrum is averaged over: the first ones of the dataset
 _REFERENCE = "reference"
-_CURVE = {"markevery": (0.1, 0.2), "linewidth": 1}
-_LOOK = {"font.size": 8, "axes.grid": True, "grid.color": "0.9", "axes.axisbelow": True, "legend.frameon": False}
+_CURVE: Mapping[str, Any] = {"markevery": (0.1, 0.2), "linewidth": 1}
+_LOOK: Any = {"font.size": 8, "axes.grid": True, "grid.color": "0.9", "axes.axisbelow": True, "legend.frameon": False}
 Styles: TypeAlias = Mapping[str, Mapping[str, Any]]
 #: draws one panel, that of some lines of one task.
 Plot: TypeAlias = Callable[[Axes, Sequence[Line], Styles], None]

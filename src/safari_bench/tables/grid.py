@@ -68,7 +68,7 @@ def _rows(group: list[Line], count: int) -> list[tuple[str, dict[str, _Tile]]]:
     found = []
     for image in group[0].ids[:count]:
         paths = {line.first.label: restoration(line, image) for line in group}
-        clean = [line.first.reference(paths[line.first.label][0].name) for line in group if paths[line.first.label][0]]
+        clean = [line.first.reference(path.name) for line in group if (path := paths[line.first.label][0])]
         reference = next((picture for picture in map(load, dict.fromkeys(clean)) if picture), None)
         window = _window(reference)
         tiles = {"reference": _Tile(_shown(reference, window) if reference else NOTHING)}

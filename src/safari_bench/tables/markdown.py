@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from safari_bench.tables.comparisons import BEST, LIKE_BEST
 from safari_bench.tables.layout import Part, Sheet
-from safari_bench.tables.report import BEST_MEANS, LIKE_BEST_MEANS, Report
+from safari_bench.tables.reports import BEST_MEANS, LIKE_BEST_MEANS, Report
 
 __all__ = ["render"]
 

@@ -69,7 +69,7 @@ def wide(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: their `summary`.
     """
-    numbers: dict[tuple[str, ...], Any] = {(f.dataset, f.task, f.sampler, f.metric): f for f in table.itertuples()}
+    numbers: dict[tuple[Any, ...], Any] = {(f.dataset, f.task, f.sampler, f.metric): f for f in table.itertuples()}
     names = scores(table.metric)
     found = []
     for line in lines:
@@ -106,7 +106,9 @@ def ranks(table: pd.DataFrame) -> pd.DataFrame:
             continue
         places: dict[str, list[float]] = {}
         for part in scored:
-            losses = [m.loss(round(f.mean, m.digits)) if f.n == part.n.max() else math.inf for f in part.itertuples()]
+            rows: list[Any] = list(part.itertuples())
+            most = max(row.n for row in rows)
+            losses = [m.loss(round(float(row.mean), m.digits)) if row.n == most else math.inf for row in rows]
             for sampler, place in zip(part.sampler, rankdata(losses), strict=True):
                 places.setdefault(sampler, []).append(float(place))
         for sampler, of_sampler in places.items():
