@@ -104,10 +104,10 @@ def _report(outcome: Outcome, what: str) -> None:
         print(f"  {reason}", file=sys.stderr)
 
 
-def _tabulate(folder: Path) -> None:
-    build(folder)
-    print(render_text(folder, legend=False))
-    print(f"in {folder}: table1.md (with a legend), table1.csv, per_image.csv, grid.png")
+def _tabulate(*folders: Path) -> None:
+    written = build(*folders)
+    print(render_text(*folders, legend=False))
+    print(f"in {written[0].parent}: {', '.join(path.name for path in written)}; table1.md explains the columns")
 
 
 def finish_sweep(cfg: DictConfig) -> None:
@@ -119,10 +119,10 @@ def finish_sweep(cfg: DictConfig) -> None:
 
 
 def _table(arguments: Sequence[str]) -> int:
-    """safari-bench table RUN: rebuild the tables of a run folder from its rows alone."""
-    if len(arguments) != 1:
-        raise ConfigError(f"safari-bench table takes one run folder, got {len(arguments)}; e.g. results/table1")
-    _tabulate(_run_folder(arguments[0]))
+    """safari-bench table RUN [RUN...]: rebuild the tables of a run folder, or of several as one, from rows alone."""
+    if not arguments:
+        raise ConfigError("safari-bench table takes one run folder or several, got none; e.g. results/table1")
+    _tabulate(*map(_run_folder, arguments))
     return 0
 
 

@@ -3,8 +3,12 @@
 A name that is not listed still gets its row or column, after those that are, in alphabetical order.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
 
 from safari_bench.ledger import COST
 
@@ -49,6 +53,8 @@ FACTS = {"psi_injective": "psi is not injective: it does not see every change of
 #: the two scores that the overview of all tasks shows: one of distortion, one of perception.
 HEADLINE = ("psnr", "haarpsi")
 
+_Number = TypeVar("_Number", float, np.ndarray)
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -76,10 +82,10 @@ class Metric:
         arrow = {"high": " ↑", "low": " ↓", None: ""}
         return self.title + (arrow[self.best] if isinstance(self.best, str | None) else f" →{self.best:g}")
 
-    def loss(self, value: float) -> float:
+    def loss(self, value: _Number) -> _Number:
         """How far from best, in some unit; smaller is better. NaN where nothing is best."""
         if self.best is None:
-            return float("nan")
+            return value * math.nan
         if isinstance(self.best, str):
             return -value if self.best == "high" else value
         return abs(value - self.best)
