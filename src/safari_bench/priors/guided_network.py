@@ -238,4 +238,5 @@ def _q_k_v(value: Tensor, heads: int, new_order: bool) -> list[Tensor]:
     """The rows of a qkv layer's weight or bias that give q, those that give k and those that give v."""
     if new_order:
         return list(value.chunk(3))
-    return [part.flatten(0, 1) for part in value.unflatten(0, (heads, 3, -1)).unbind(1)]
+    per_head = value.reshape(heads, 3, len(value) // (3 * heads), *value.shape[1:])
+    return [part.flatten(0, 1) for part in per_head.unbind(1)]
