@@ -11,7 +11,27 @@ from safari_bench.diffusion import Counted, NotFinite
 from safari_bench.fidelity import Perceptual
 from safari_bench.priors.gaussian import load
 from safari_bench.rng import Streams
-from safari_bench.samplers import DPS, Degraded, SaFaRI, Sampler, Unconditional
+from safari_bench.samplers import (
+    DAPS,
+    DDNM,
+    DDRM,
+    DPS,
+    ILVR,
+    MCG,
+    MMPS,
+    Biharmonic,
+    Degraded,
+    DiffPIR,
+    PiGDM,
+    PnPADMM,
+    REDDiff,
+    Restarts,
+    SaFaRI,
+    Sampler,
+    TotalVariation,
+    Unconditional,
+    Wiener,
+)
 
 SHAPE = (3, 16, 24)
 IDS = ["a", "b", "c", "d"]
@@ -24,6 +44,23 @@ SAMPLERS = {
     "safari": SaFaRI(steps=STEPS, fidelity=Perceptual(pixel=0.1, spatial=1.0, low=1.0, high=0.5)),
     "safari_high": SaFaRI(steps=STEPS, fidelity=Perceptual(high=1.0)),
     "degraded": Degraded(),
+    "ddrm": DDRM(steps=STEPS),
+    "ddnm": DDNM(steps=STEPS),
+    "ilvr": ILVR(steps=STEPS),
+    "ilvr_damped": ILVR(steps=STEPS, form="projection", damping=0.01),
+    "pigdm": PiGDM(steps=STEPS),
+    "mmps": MMPS(steps=STEPS),
+    "mcg": MCG(steps=STEPS),
+    "mcg_damped": MCG(steps=STEPS, damping=0.01),
+    "reddiff": REDDiff(steps=STEPS),
+    "daps": DAPS(steps=STEPS // 2, ode_steps=2, langevin_steps=5, lr=2e-5),
+    "diffpir": DiffPIR(steps=STEPS),
+    "diffpir_author": DiffPIR(steps=STEPS + 1, start="measurement", last_step=False),
+    "pnp_admm": PnPADMM(steps=STEPS),
+    "wiener": Wiener(gaussian=PRIOR),
+    "tv": TotalVariation(iterations=10),
+    "biharmonic": Biharmonic(),
+    "dps_restarts": Restarts(sampler=DPS(steps=STEPS // 2), n=2),
 }
 OPERATORS = {
     "denoising": ops.Denoising,
@@ -47,6 +84,13 @@ UNSUPPORTED = {
     ("safari_high", "cs_walsh"): "picture",
     ("safari_high", "phase_retrieval"): "picture",
     ("degraded", "phase_retrieval"): "phase",
+    **{("wiener", o): "LinearOperator" for o in ("phase_retrieval", "hdr")},
+    **{("tv", o): "SVDOperator" for o in ("phase_retrieval", "hdr")},
+    **{("biharmonic", o): "has none" for o in OPERATORS if not o.startswith("inpaint")},
+    **{(s, o): "SVDOperator" for s in ("ddrm", "ddnm") for o in ("phase_retrieval", "hdr")},
+    **{(s, o): "LinearOperator" for s in ("ilvr", "ilvr_damped") for o in ("phase_retrieval", "hdr")},
+    **{(s, o): "LinearOperator" for s in ("pigdm", "mmps", "mcg", "mcg_damped") for o in ("phase_retrieval", "hdr")},
+    **{(s, o): "LinearOperator" for s in ("diffpir", "diffpir_author", "pnp_admm") for o in ("phase_retrieval", "hdr")},
 }
 PAIRS = [(s, o) for s in SAMPLERS for o in OPERATORS]
 WORKING = [pair for pair in PAIRS if pair not in UNSUPPORTED]
@@ -59,6 +103,8 @@ def run(sampler: Sampler, operator: str, ids: list[str], sigma_y: float = 0.05) 
     y = forward.A(x)
     noise = sigma_y * streams.normal("measurement", y.shape[1:])
     y = y + (noise if forward.observed is None else noise * forward.observed)
+    if not isinstance(forward, sampler.requires):  # as the runner does
+        raise ops.Unsupported(f"{type(sampler).__name__} needs a {sampler.requires.__name__}")
     sampler.check(forward)
     return sampler.restore(y, forward, sigma_y, PRIOR, streams, iter)
 
@@ -94,7 +140,27 @@ def test_what_cannot_work_says_why(pair):
 
 
 @pytest.mark.parametrize(
-    ("name", "calls", "backward"), [("unconditional", 6, 0), ("dps", 6, 6), ("safari", 6, 6), ("degraded", 0, 0)]
+    ("name", "calls", "backward"),
+    [
+        ("unconditional", 6, 0),
+        ("dps", 6, 6),
+        ("safari", 6, 6),
+        ("degraded", 0, 0),
+        ("wiener", 0, 0),
+        ("tv", 0, 0),
+        ("ddrm", 6, 0),
+        ("ddnm", 6, 0),
+        ("ilvr", 6, 0),
+        ("pigdm", 6, 6),
+        ("mmps", 6, 12),
+        ("mcg", 6, 6),
+        ("reddiff", 6, 0),
+        ("daps", 6, 0),
+        ("diffpir", 6, 0),
+        ("diffpir_author", 6, 0),
+        ("pnp_admm", 6, 0),
+        ("dps_restarts", 6, 6),
+    ],
 )
 def test_calls_and_backward_passes_are_those_configured(name, calls, backward):
     streams = Streams(0, "test", IDS)
@@ -104,7 +170,9 @@ def test_calls_and_backward_passes_are_those_configured(name, calls, backward):
     assert (counted.nfe, counted.n_backward) == (calls, backward)
 
 
-@pytest.mark.parametrize("name", ["unconditional", "dps", "safari"])
+@pytest.mark.parametrize(
+    "name", ["unconditional", "dps", "safari", "ddrm", "ddnm", "ilvr", "pigdm", "mmps", "mcg", "reddiff"]
+)
 def test_a_diverging_image_is_named_with_its_step(name):
     streams = Streams(0, "test", IDS)
     operator = ops.Denoising(SHAPE, streams)

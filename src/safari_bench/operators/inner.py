@@ -25,7 +25,12 @@ RTOL = 1e-7
 
 
 def conjugate_gradients(
-    apply: Callable[[Tensor], Tensor], b: Tensor, *, iterations: int = ITERATIONS, rtol: float = RTOL
+    apply: Callable[[Tensor], Tensor],
+    b: Tensor,
+    *,
+    iterations: int = ITERATIONS,
+    rtol: float = RTOL,
+    precondition: Callable[[Tensor], Tensor] = lambda r: r,
 ) -> Tensor:
     """Solve M u = b for every image of a batch, from u = 0 (Hestenes and Stiefel, 1952).
 
@@ -38,26 +43,28 @@ def conjugate_gradients(
         rtol: an image stops once its residual's norm is at most rtol times that of its right-hand side. It also stops
             where a search direction has no positive curvature: there M is singular to rounding, or not what it should
             be (a network's Jacobian need not be), and the answer so far is the best of the method.
+        precondition: r -> about M^{-1} r, symmetric and positive definite, image by image.
 
     Returns:
         u, (b, *m): zero for a zero right-hand side, NaN for one that is not finite.
     """
-    u, r, p = torch.zeros_like(b), b, b
-    rr = _dot(r, r)
-    enough = rtol**2 * rr
-    running = ~(rr <= enough)  # a NaN runs on, to show in the answer
+    u, r, p = torch.zeros_like(b), b, precondition(b)
+    rz = _dot(r, p)
+    enough = rtol**2 * _dot(b, b)
+    running = ~(_dot(b, b) <= enough)  # a NaN runs on, to show in the answer
     for _ in range(iterations):
         if not running.any():
             break
         Mp = apply(p)
         curvature = _dot(p, Mp)
-        running &= ~(curvature <= 0)
-        alpha = torch.where(running, rr / torch.where(running, curvature, 1), 0)
+        running = running & ~(curvature <= 0)
+        alpha = torch.where(running, rz / torch.where(running, curvature, 1), 0)
         u = u + alpha * p
         r = r - alpha * Mp
-        rr, before = _dot(r, r), rr
-        running &= ~(rr <= enough)
-        p = torch.where(running, r + rr / torch.where(running, before, 1) * p, 0)
+        z = precondition(r)
+        rz, before = _dot(r, z), rz
+        running = running & ~(_dot(r, r) <= enough)
+        p = torch.where(running, z + rz / torch.where(running, before, 1) * p, 0)
     return u
 
 

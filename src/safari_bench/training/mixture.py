@@ -66,7 +66,7 @@ class Mixture(Dataset[Batch]):
         steps: int,
         batch_size: int = 16,
         size: int = 64,
-        leaves: float = 0.35,
+        leaves: float = 0.5,
         leaves_pool: int = 8192,
         textures: float = 0.15,
         tries: int = 4,

@@ -1,0 +1,121 @@
+"""ILVR: iterative latent variable refinement (Choi et al., ICCV 2021, arXiv 2108.02938), Algorithm 1, and the same idea
+for any linear operator: the projection of Score-SDE (Song et al., ICLR 2021, arXiv 2011.13456, appendix I).
+
+Official code: jychoi118/ilvr_adm.
+
+An unconditional step, then what the measurement says of x_s replaces the sampler's own: through a low-pass filter phi,
+bicubic down-then-up by N, or through A^+. The "Score-SDE (ILVR)" rows of the tables of DPS.
+
+Deviations
+- the reference is the measurement upsampled; ILVR's own task has a whole picture;
+- phi is this project's antialiased bicubic (a = -0.5, weights renormalised at the border); the official resizer
+  mirrors the image at the border. phi is not idempotent in either;
+- sigma_y is not used: the method takes y for noiseless, and A^+ hands its noise on, divided by the singular values.
+  Where these are small, as in a blur, `damping` keeps it finite; with the default 0 it is A^+, as published.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from safari_bench.diffusion import Denoiser, Spacing, Variance
+from safari_bench.operators.contract import LinearOperator, Operator, Unsupported
+from safari_bench.operators.inner import solve
+from safari_bench.rng import Streams
+from safari_bench.samplers.contract import Progress
+from safari_bench.shapes import Image, Measurement
+
+__all__ = ["ILVR"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ILVR:
+    """An unconditional sampler whose iterate is corrected towards the noised measurement after every step.
+
+    Args:
+        steps: prior calls; Algorithm 1 takes every step of DDPM: 1000. README of the official code: 100.
+        form: `super_resolution`, x_s += phi(reference - x_s); `projection`, x_s += A^+ (y_s - A x_s); `auto`, the first
+            for operators that make the picture smaller by a whole factor, the second for all others.
+        level: the noise of the reference is that of s, `next`, as in Algorithm 1; or of t, `current`, as in the
+            official code, whose iterate is then corrected towards something noisier than itself.
+        range_t: correct after steps with t > range_t, a timestep (a respaced one in the official code). -1 is all of
+            them, as in Algorithm 1; the official code's 0 leaves out the last.
+        damping: c of A^T (A A^T + c I)^-1, which stands for A^+ in `projection`; 0 is A^+. Not in the papers.
+        clip: clip x0_hat to [-1, 1], as the official code does.
+        variance: of the ancestral step. `auto` is learned_range where the prior predicts a variance and fixed_small
+            where it does not.
+        spacing: time grid, see `Schedule.pairs`.
+    """
+
+    steps: int = 1000
+    form: Literal["auto", "super_resolution", "projection"] = "auto"
+    level: Literal["next", "current"] = "next"
+    range_t: int = -1
+    damping: float = 0.0
+    clip: bool = True
+    variance: Literal["auto"] | Variance = "auto"
+    spacing: Spacing = "uniform"
+
+    requires: ClassVar[type] = LinearOperator
+    uses_prior: ClassVar[bool] = True
+
+    def check(self, operator: Operator) -> None:
+        if self.form == "super_resolution" and not _downsamples(operator):
+            raise Unsupported(
+                f"form=super_resolution needs a picture made smaller by a whole factor; {type(operator).__name__} "
+                "does not make one. Use sampler.form=auto or projection"
+            )
+
+    def facts(self) -> dict[str, bool]:
+        return {}
+
+    @torch.no_grad()
+    def restore(
+        self,
+        y: Measurement,
+        operator: LinearOperator,
+        sigma_y: float,
+        denoiser: Denoiser,
+        streams: Streams,
+        progress: Progress,
+    ) -> Image:
+        schedule, shape = denoiser.schedule, operator.image_shape
+        super_resolution = _downsamples(operator) if self.form == "auto" else self.form == "super_resolution"
+        x_t = streams.normal("x_T", shape)
+        for t, s in progress(schedule.pairs(self.steps, self.spacing)):
+            x0_hat, _, var_fraction = denoiser.predict(x_t, t, clip=self.clip)
+            learned: Variance = "fixed_small" if var_fraction is None else "learned_range"
+            variance = learned if self.variance == "auto" else self.variance
+            x_s = schedule.ddpm_step(x_t, x0_hat, t, s, streams.normal("step", shape), variance, var_fraction)
+            if t > self.range_t:
+                abar = schedule.abar(s if self.level == "next" else t)
+                signal, noise = math.sqrt(abar), math.sqrt(1 - abar) * streams.normal("reference", shape)
+                if super_resolution:
+                    reference = signal * _resize(y, shape[1:]) + noise
+                    x_s = x_s + _resize(_resize(reference - x_s, y.shape[2:]), shape[1:])
+                else:
+                    r = signal * y + operator.A(noise - x_s)  # y_s - A x_s, with y_s = signal y + A noise
+                    damped = operator.adjoint(solve(operator, r, self.damping)) if self.damping else operator.pinv(r)
+                    x_s = x_s + damped
+            x_t = x_s
+        return x_t
+
+
+def _downsamples(operator: Operator) -> bool:
+    """Whether A makes a picture smaller by a whole factor and keeps constant images as they are."""
+    if not operator.image_like:
+        return False
+    ones = torch.ones(operator.batch, *operator.image_shape, device=operator.device, dtype=operator.dtype)
+    y = operator.A(ones)
+    N = operator.image_shape[1] // y.shape[2]
+    smaller = N > 1 and operator.image_shape == (y.shape[1], N * y.shape[2], N * y.shape[3])
+    return smaller and bool(((y - 1).abs() < 1e-3).all())
+
+
+def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Antialiased bicubic interpolation to `size`, (h, w): that of `BicubicDownsample` and of its baseline."""
+    return F.interpolate(x, size=size, mode="bicubic", antialias=True)

@@ -1,0 +1,98 @@
+"""Restarts: any sampler, run several times; of each image the run that explains its measurement best is kept.
+
+Phase retrieval needs it: |F x| is the same for an image and for that image turned by 180 degrees, and many a run ends
+in a mixture of the two, which explains y worse than either. Chung et al. (DPS, ICLR 2023) and Zhang et al. (DAPS, CVPR
+2025) therefore report the best of four runs.
+
+Deviations
+- the official code of DAPS compares its runs with the ground truth; here the choice is by ||y - A x_hat|| alone, which
+  cannot tell an image from its turned copy.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
+
+import torch
+
+from safari_bench.diffusion import Denoiser
+from safari_bench.operators.contract import Operator, Unsupported
+from safari_bench.rng import Streams
+from safari_bench.samplers.contract import Pairs, Progress, Sampler
+from safari_bench.shapes import Image, Measurement
+
+__all__ = ["Restarts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restarts:
+    """The best of n runs by data misfit. Costs n times as many prior calls as the sampler.
+
+    Args:
+        sampler: what is run.
+        n: runs; DPS and DAPS, phase retrieval: 4.
+    Raises:
+        ValueError: n < 1.
+    """
+
+    sampler: Sampler
+    n: int = 4
+
+    requires: ClassVar[type] = Operator
+    uses_prior: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"number of runs: got {self.n}, expected at least 1; set sampler.n")
+
+    def check(self, operator: Operator) -> None:
+        if not isinstance(operator, self.sampler.requires):
+            raise Unsupported(
+                f"{type(self.sampler).__name__} needs a {self.sampler.requires.__name__}; "
+                f"{type(operator).__name__} is not one"
+            )
+        self.sampler.check(operator)
+
+    def facts(self) -> dict[str, bool]:
+        return dict(self.sampler.facts())
+
+    @torch.no_grad()
+    def restore(
+        self,
+        y: Measurement,
+        operator: Operator,
+        sigma_y: float,
+        denoiser: Denoiser,
+        streams: Streams,
+        progress: Progress,
+    ) -> Image:
+        progress = _one_bar(progress, self.n)
+        runs, misfits = [], []
+        for k in range(self.n):
+            x_hat = self.sampler.restore(y, operator, sigma_y, denoiser, _streams(streams, k), progress)
+            runs.append(x_hat)
+            misfits.append((y - operator.A(x_hat)).flatten(1).norm(dim=1).nan_to_num(nan=torch.inf))
+        best = torch.stack(misfits).argmin(0)
+        return torch.stack(runs)[best, torch.arange(len(best), device=best.device)]
+
+
+def _streams(streams: Streams, k: int) -> Streams:
+    """Streams of run k that are independent of those of other runs; run 0 draws what the sampler alone would draw."""
+    if k == 0:
+        return streams
+    ids = [f"{image_id}\x1frun {k}" for image_id in streams.ids]
+    return Streams(streams.seed, streams.dataset, ids, streams.device, streams.dtype)
+
+
+def _one_bar(progress: Progress, n: int) -> Progress:
+    """Progress over all n runs together, each of which asks for its own."""
+    bar: Iterator[tuple[int, int]] | None = None
+
+    def wrap(pairs: Pairs) -> Pairs:
+        nonlocal bar
+        steps = list(pairs)
+        bar = bar or iter(progress(steps * n))
+        return islice(bar, len(steps))
+
+    return wrap
