@@ -4,25 +4,24 @@ Exit codes: 0 done; 1 something failed (its rows say what); 2 the command cannot
 """
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from safari_bench.cli.compose import jobs
-from safari_bench.cli.schema import ConfigError, register, root, unknown_key
+from safari_bench.cli.explain import explain
+from safari_bench.cli.schema import ConfigError, register, root
 from safari_bench.data import DataError
 from safari_bench.ledger import CellBusy, LedgerError
 from safari_bench.priors.unet import PriorError
@@ -102,6 +101,8 @@ def _report(outcome: Outcome, what: str) -> None:
         print(f"{what}: {n} of {outcome.total} images {status}", file=sys.stderr)
     for reason in outcome.reasons:
         print(f"  {reason}", file=sys.stderr)
+    for note in outcome.notes:
+        print(f"{what}: {note}", file=sys.stderr)
 
 
 def _tabulate(*folders: Path) -> None:
@@ -148,6 +149,25 @@ def _tune(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _score(arguments: Sequence[str]) -> int:
+    """safari-bench score RUN [key=value...]: score a run's saved pictures again, with metrics=..."""
+    from safari_bench.cli.scoring import score_run
+
+    if not arguments or "=" in arguments[0]:
+        raise ConfigError("safari-bench score takes a run folder, then keys; e.g. results/table1 metrics=perceptual")
+    folder = _run_folder(arguments[0])
+    code = _hydra(arguments[1:], lambda cfg: score_run(cfg, folder))
+    _tabulate(folder)
+    return code
+
+
+def _weights(arguments: Sequence[str]) -> int:
+    """safari-bench weights [list|check|fetch] [metrics.weights_dir=DIR]: the files that LPIPS, FID and KID need."""
+    from safari_bench.cli.weights import weights
+
+    return weights(arguments)
+
+
 def _run_folder(word: str) -> Path:
     folder = Path(word)
     return Path("results") / folder if not folder.is_dir() and (Path("results") / folder).is_dir() else folder
@@ -184,6 +204,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "card": _card,
     "tune": _tune,
+    "score": _score,
+    "weights": _weights,
 }
 
 
@@ -210,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; what is finished is kept. Run the same command again to do the rest", file=sys.stderr)
         return 130
     except (HydraException, OmegaConfBaseException) as error:  # before OSError, which one of Hydra's own is
-        print(f"error: {_explain(error, words)}", file=sys.stderr)
+        print(f"error: {explain(error, words)}", file=sys.stderr)
         return 2
     except (ConfigError, DataError, PriorError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -220,31 +242,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         GlobalHydra.instance().clear()
-
-
-def _explain(error: Exception, words: Sequence[str]) -> str:
-    """Hydra's message, with the list of what exists where a key is misspelt."""
-    match = re.search(r"Could not override '([^']+)'", str(error))
-    if match:
-        key = match.group(1)
-        known = _known_keys(key.rpartition(".")[0], [w for w in words if not w.lstrip("+~").startswith(f"{key}=")])
-        if known and key.rpartition(".")[2] not in known:
-            return unknown_key(key, known)
-    said = str(error).split("Config search path:")[0]
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-    lines = [line for line in said.splitlines() if line and "full_key:" not in line and "object_type=" not in line]
-    if cause is not None:
-        lines += [str(cause).splitlines()[0]]
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _known_keys(parent: str, words: Sequence[str]) -> list[str]:
-    """The keys beside a misspelt one, from composing the rest of the command line."""
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-            cfg: Any = hydra.compose("config", overrides=[w for w in words if "=" in w and not w.startswith("-")])
-            node = OmegaConf.select(cfg, parent) if parent else cfg
-            return [str(key) for key in node] if isinstance(node, DictConfig) else []
-    except (HydraException, OmegaConfBaseException):
-        return []  # the rest of the line is not right either: Hydra's own message is shown
