@@ -57,8 +57,8 @@ class Report:
         said = [f"{m.heading}: {m.meaning}" for m in known]
         if any(m.learned for m in known):
             said += [
-                "n/a: the weights of this score were not found; `safari-bench weights` says which file goes where, then "
-                "`safari-bench score RUN metrics=perceptual` fills in the column"
+                "n/a: the weights of this score were not found; `safari-bench weights` says which file goes where, "
+                "then `safari-bench score RUN metrics=perceptual` fills in the column"
             ]
         return [
             *said,
