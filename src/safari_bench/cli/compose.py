@@ -22,7 +22,7 @@ from safari_bench.priors.unet import PriorError
 from safari_bench.runner import Job, Task
 from safari_bench.samplers import Degraded, Sampler
 
-__all__ = ["device_of", "jobs", "limit", "prior_of", "refused", "suite_of"]
+__all__ = ["dataset_of", "device_of", "jobs", "limit", "prior_of", "refused", "suite_of"]
 
 _DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 
@@ -43,7 +43,7 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
     arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
     sampler = refused("sampler", lambda: instantiate(arguments, _convert_="all"))
     shared: dict[str, Any] = dict(
-        dataset=_dataset(json.dumps(values["dataset"])),
+        dataset=dataset_of(values["dataset"]),
         task=refused("task", lambda: _task(values["task"])),
         denoiser=denoiser,
         metrics=suite_of(values["metrics"]),
@@ -119,9 +119,13 @@ def refused(group: str, build: Callable[[], Any]) -> Any:
         raise
 
 
+def dataset_of(node: Mapping[str, Any]) -> Dataset:
+    """The dataset of a node; the same object for the same node, whose images are then read and hashed once."""
+    return _dataset(json.dumps(node))
+
+
 @lru_cache(maxsize=4)
 def _dataset(values: str) -> Dataset:
-    """Built once per process, so that a sweep reads and hashes its images once."""
     dataset: Dataset = refused("dataset", lambda: instantiate(json.loads(values), _convert_="all"))
     return dataset
 
