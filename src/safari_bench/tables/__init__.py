@@ -9,6 +9,7 @@ from safari_bench.ledger import write_atomic
 from safari_bench.tables.choice import Choice, choose
 from safari_bench.tables.grid import draw
 from safari_bench.tables.markdown import render
+from safari_bench.tables.published import render_published
 from safari_bench.tables.records import TableError, lines, load
 from safari_bench.tables.statistics import per_image, summary
 
@@ -36,7 +37,7 @@ def build(run_folder: Path, images_per_task: int = 2) -> list[Path]:
     files = {
         "per_image.csv": per_image(found).to_csv(index=False, lineterminator="\n").encode(),
         "table1.csv": table.to_csv(index=False, lineterminator="\n").encode(),
-        "table1.md": render(Path(run_folder).resolve().name, found, table).encode(),
+        "table1.md": render_text(run_folder).encode(),
     }
     for name, data in files.items():
         write_atomic(Path(run_folder) / name, data)
@@ -44,11 +45,17 @@ def build(run_folder: Path, images_per_task: int = 2) -> list[Path]:
     return [Path(run_folder) / name for name in [*files, "grid.png"]]
 
 
-def render_text(run_folder: Path, *, legend: bool = True) -> str:
+def render_text(run_folder: Path, *, legend: bool = True, all_published: bool = False) -> str:
     """The contents of table1.md, with or without its legend, computed from the rows that there are now.
+
+    Args:
+        all_published: end with published values of other protocols too, see `published.render_published`.
 
     Raises:
         TableError: see `records.load`.
     """
     found = list(lines(load(run_folder)))
-    return render(Path(run_folder).resolve().name, found, summary(found), legend=legend)
+    table = summary(found)
+    text = render(Path(run_folder).resolve().name, found, table, legend=legend)
+    beside = render_published(found, table, everything=all_published)
+    return f"{text}\n{beside}" if beside else text
