@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from safari_bench.cli import verbs
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.explain import explain
 from safari_bench.cli.schema import ConfigError, register, root
@@ -105,9 +106,9 @@ def _report(outcome: Outcome, what: str) -> None:
         print(f"{what}: {note}", file=sys.stderr)
 
 
-def _tabulate(folder: Path) -> None:
+def _tabulate(folder: Path, all_published: bool = False) -> None:
     build(folder)
-    print(render_text(folder, legend=False))
+    print(render_text(folder, legend=False, all_published=all_published))
     print(f"in {folder}: table1.md (with a legend), table1.csv, per_image.csv, grid.png")
 
 
@@ -120,10 +121,11 @@ def finish_sweep(cfg: DictConfig) -> None:
 
 
 def _table(arguments: Sequence[str]) -> int:
-    """safari-bench table RUN: rebuild the tables of a run folder from its rows alone."""
-    if len(arguments) != 1:
-        raise ConfigError(f"safari-bench table takes one run folder, got {len(arguments)}; e.g. results/table1")
-    _tabulate(_run_folder(arguments[0]))
+    """safari-bench table RUN [--all-published]: rebuild the tables of a run folder from its rows alone."""
+    words = [word for word in arguments if word != "--all-published"]
+    if len(words) != 1:
+        raise ConfigError(f"safari-bench table takes one run folder, got {len(words)}; e.g. results/table1")
+    _tabulate(_run_folder(words[0]), all_published=len(words) < len(arguments))
     return 0
 
 
@@ -159,13 +161,6 @@ def _score(arguments: Sequence[str]) -> int:
     code = _hydra(arguments[1:], lambda cfg: score_run(cfg, folder))
     _tabulate(folder)
     return code
-
-
-def _weights(arguments: Sequence[str]) -> int:
-    """safari-bench weights [list|check|fetch] [metrics.weights_dir=DIR]: the files that LPIPS, FID and KID need."""
-    from safari_bench.cli.weights import weights
-
-    return weights(arguments)
 
 
 def _run_folder(word: str) -> Path:
@@ -205,7 +200,9 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "card": _card,
     "tune": _tune,
     "score": _score,
-    "weights": _weights,
+    "weights": verbs.weights,
+    "manifest": lambda words: verbs.manifest(words, _hydra),
+    "plan": lambda words: verbs.plan(words, _hydra),
 }
 
 
