@@ -13,7 +13,8 @@ from tabulate import tabulate
 from safari_bench.cli.compose import jobs
 from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.operators import Denoising
-from safari_bench.runner import Forecast, Job, Timing, forecast, time_calls
+from safari_bench.rng import Streams
+from safari_bench.runner import Forecast, Job, Timing, fitting, forecast, time_calls
 
 __all__ = ["Plan"]
 
@@ -34,7 +35,7 @@ class Plan:
         for job in jobs(cfg, lambda: False):
             self._folder, self._device = job.folder, str(job.run["machine"]["device"])
             if job.cell_folder not in self._cells:
-                self._cells[job.cell_folder] = forecast(job, Denoising((3, _SIDE, _SIDE)), self._timing(job))
+                self._cells[job.cell_folder] = forecast(job, _stand_in(), self._timing(job))
 
     def _timing(self, job: Job) -> Timing:
         """Of this prior at this size, measured once."""
@@ -43,7 +44,7 @@ class Plan:
         settings = [job.run["spec"]["prior"], job.dataset.image_shape, job.batch_size, job.run["spec"]["precision"]]
         key = json.dumps(settings, sort_keys=True)
         if key not in self._timings:
-            batch = min(job.batch_size, len(job.dataset.records()))
+            batch = min(fitting(job), len(job.dataset.records()))
             timing = time_calls(job.denoiser, job.dataset.image_shape, batch, job.device, job.dtype)
             self._timings[key] = f"{job.prior_name}, {job.dataset.image_shape[1]} px, {job.dtype}", timing
         return self._timings[key][1]
@@ -65,6 +66,10 @@ class Plan:
         print(tabulate([_row(cell) for cell in cells], _HEAD, tablefmt="simple", disable_numparse=True))
         print(_total(cells))
         print(f"in {self._folder}: plan.csv. Hours are those of the network alone")
+
+
+def _stand_in() -> Denoising:
+    return Denoising((3, _SIDE, _SIDE), Streams(0, "plan", ["one"]))
 
 
 _HEAD = ["dataset", "task", "sampler", "images", "calls", "backward", "hours", "MB", "done", "calls then", "hours then"]

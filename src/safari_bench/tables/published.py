@@ -80,7 +80,8 @@ def compare(lines: Sequence[Line], table: pd.DataFrame) -> list[Comparison]:
         table: their `statistics.summary`.
     """
     found: list[Comparison] = []
-    for row in published().to_dict("records"):
+    for fact in published().to_dict("records"):
+        row = {str(name): value for name, value in fact.items()}
         pairs = [_pair(row, line, table) for line in lines if _method(line) == row["method"] and _kind(line, row)]
         same = [pair for pair in pairs if not pair.reasons]
         nearest = sorted(pairs, key=lambda pair: len(pair.reasons))[:1]
@@ -179,11 +180,8 @@ def _of_task(row: Mapping[str, Any], task: Mapping[str, Any]) -> list[str]:
         reasons = [f"no operator here is {row['task_detail']!r}"]
     else:
         reasons = [f"{k} {operator.get(k)} here, {v} there" for k, v in wanted.items() if operator.get(k) != v]
-    noise = task.get("noise", "gaussian"), task.get("sigma"), task.get("sigma_range")
-    row_noise = row["sigma"], row["sigma_range"]
-    if noise != ("gaussian", *row_noise):
-        said = [
-            f"{sigma} on {_UNITS.get(unit, unit)}" for sigma, unit in (noise[1:], (row["sigma"], row["sigma_range"]))
-        ]
-        reasons.append(f"{noise[0]} noise of {said[0]} here, gaussian of {said[1]} there")
+    law, level, unit = task.get("noise", "gaussian"), task.get("sigma"), str(task.get("sigma_range"))
+    if (law, level, unit) != ("gaussian", row["sigma"], row["sigma_range"]):
+        there = f"{row['sigma']} on {_UNITS[row['sigma_range']]}"
+        reasons.append(f"{law} noise of {level} on {_UNITS.get(unit, unit)} here, gaussian of {there} there")
     return reasons
