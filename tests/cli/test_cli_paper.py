@@ -45,21 +45,22 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
-def statuses(name: str = "table1") -> pd.DataFrame:
+def statuses(name: str = "table1_paper") -> pd.DataFrame:
     return pd.read_csv(Path("out", name, "per_image.csv"), keep_default_na=False)
 
 
+@pytest.mark.slow
 def test_the_overlay_says_how_many_calls_it_takes(tree, capsys):
     """The header's figure is what `plan` counts at the settings of the overlay."""
     assert main(["plan", "experiments=table1", "task=sr_x4", "prior=ffhq256", *SIZE, *NETWORK]) == 0
-    plan = pd.read_csv("out/table1/plan.csv")
+    plan = pd.read_csv("out/table1_paper/plan.csv")
     assert set(plan.sampler) == {*SAMPLERS, "tv", "degraded"} and set(plan.images) == {2}
     header = (root() / "experiments" / "table1.yaml").read_text()
     assert f"Cost: {plan.nfe.sum()} calls of the network per image and task" in header
     assert f"{round(plan.nfe.sum() * 10_000 / 1e6)} million in all" in header
     said = capsys.readouterr().out
     assert "cells: " in said and "hours" in said
-    assert not list(Path("out/table1").rglob("run.json"))  # nothing was run
+    assert not list(Path("out/table1_paper").rglob("run.json"))  # nothing was run
 
 
 def test_each_prior_meets_its_own_images_and_the_forecast_stands_beside_the_truth(tree, capsys):
@@ -72,13 +73,23 @@ def test_each_prior_meets_its_own_images_and_the_forecast_stands_beside_the_trut
     assert set(found.status) == {"ok"}
     assert "lpips_vgg n/a" in said.err and "n/a" in said.out
     assert "Published values of the same protocol" not in said.out  # 64 px, two images
-    assert main(["table", "out/table1", "--all-published"]) == 0
+    assert main(["table", "out/table1_paper", "--all-published"]) == 0
     said = capsys.readouterr().out
     assert "2 images here, 1000 there" in said and "size [64, 64] here, [256, 256] there" in said
     assert main(["plan", *words]) == 0
-    plan = pd.read_csv("out/table1/plan.csv").set_index(["dataset", "sampler"])
+    plan = pd.read_csv("out/table1_paper/plan.csv").set_index(["dataset", "sampler"])
     assert plan.loc[("ffhq", "dps")].true_nfe == plan.loc[("ffhq", "dps")].nfe == 2
     assert "cells under way or done" in capsys.readouterr().out
+
+
+def test_the_doctor_says_what_can_be_run(tree, capsys):
+    assert main(["doctor", "prior=ffhq256", *NETWORK, "compute.device=cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "ffhq256: found; one image of 64 px takes" in said  # the words describe it; the other one is as published
+    assert "imagenet256: missing: checkpoints/256x256_diffusion_uncond.pt" in said
+    assert "lpips_vgg: absent; safari-bench weights fetch" in said
+    assert "imagenet: found" in said and "folder: missing: dataset.root has no value" in said
+    assert "smoke: can be run" in said and "table1: lacks imagenet256" in said
 
 
 @pytest.mark.slow

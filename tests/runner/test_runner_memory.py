@@ -104,12 +104,13 @@ def test_a_forecast_stands_beside_the_truth(tmp_path):
     one = job(tmp_path, sampler="dps")
     timing = time_calls(one.denoiser, one.dataset.image_shape, 2, one.device, one.dtype)
     assert timing.forward > 0 and timing.backward >= 0 and timing.memory > 0
-    before = forecast(one, SMALL, timing)
+    counted = calls(one.sampler, SMALL, one.denoiser.schedule)
+    before = forecast(one, counted, timing)
     assert (before.images, before.nfe, before.n_backward, before.done) == (4, 8, 8, 0)
     assert math.isnan(before.true_nfe) and 0 < before.disk < 1
     assert before.hours == pytest.approx(4 * 8 * (timing.forward + timing.backward) / 3600)
     found = rows(one)
-    after = forecast(one, SMALL, timing)
+    after = forecast(one, counted, timing)
     assert (after.done, after.true_nfe) == (4, 8)
     assert after.true_hours == pytest.approx(found.seconds.astype(float).sum() / 3600)
 
@@ -117,5 +118,5 @@ def test_a_forecast_stands_beside_the_truth(tmp_path):
 def test_what_a_method_cannot_do_costs_nothing(tmp_path):
     nonlinear = dataclasses.replace(job(tmp_path, task="phase_retrieval"), sampler=DDRM(), sampler_name="ddrm")
     timing = time_calls(nonlinear.denoiser, (3, 8, 8), 1, nonlinear.device, nonlinear.dtype)
-    found = forecast(nonlinear, SMALL, timing)
+    found = forecast(nonlinear, (20, 0), timing)
     assert (found.nfe, found.hours, found.disk) == (0, 0.0, 0.0) and found.unsupported

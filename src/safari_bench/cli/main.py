@@ -202,7 +202,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "score": _score,
     "weights": verbs.weights,
     "manifest": lambda words: verbs.manifest(words, _hydra),
-    "plan": lambda words: verbs.plan(words, _hydra),
+    "plan": verbs.plan,
+    "doctor": verbs.doctor,
 }
 
 

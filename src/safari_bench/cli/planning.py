@@ -14,7 +14,7 @@ from safari_bench.cli.compose import jobs
 from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.operators import Denoising
 from safari_bench.rng import Streams
-from safari_bench.runner import Forecast, Job, Timing, fitting, forecast, time_calls
+from safari_bench.runner import Forecast, Job, Timing, calls, fitting, forecast, time_calls
 
 __all__ = ["Plan"]
 
@@ -26,6 +26,7 @@ class Plan:
 
     def __init__(self) -> None:
         self._cells: dict[Path, Forecast] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
         self._timings: dict[str, tuple[str, Timing]] = {}
         self._folder: Path | None = None
         self._device = ""
@@ -35,7 +36,15 @@ class Plan:
         for job in jobs(cfg, lambda: False):
             self._folder, self._device = job.folder, str(job.run["machine"]["device"])
             if job.cell_folder not in self._cells:
-                self._cells[job.cell_folder] = forecast(job, _stand_in(), self._timing(job))
+                self._cells[job.cell_folder] = forecast(job, self._count(job), self._timing(job))
+
+    def _count(self, job: Job) -> tuple[int, int]:
+        """Calls of this method at these settings, counted once."""
+        key = json.dumps(job.run["spec"]["sampler"], sort_keys=True)
+        if key not in self._counts:
+            stand_in = Denoising((3, _SIDE, _SIDE), Streams(0, "plan", ["one"]))
+            self._counts[key] = calls(job.sampler, stand_in, job.denoiser.schedule)
+        return self._counts[key]
 
     def _timing(self, job: Job) -> Timing:
         """Of this prior at this size, measured once."""
@@ -66,10 +75,6 @@ class Plan:
         print(tabulate([_row(cell) for cell in cells], _HEAD, tablefmt="simple", disable_numparse=True))
         print(_total(cells))
         print(f"in {self._folder}: plan.csv. Hours are those of the network alone")
-
-
-def _stand_in() -> Denoising:
-    return Denoising((3, _SIDE, _SIDE), Streams(0, "plan", ["one"]))
 
 
 _HEAD = ["dataset", "task", "sampler", "images", "calls", "backward", "hours", "MB", "done", "calls then", "hours then"]

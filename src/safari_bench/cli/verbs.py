@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from safari_bench.cli.schema import ConfigError
 
-__all__ = ["Launch", "manifest", "plan", "weights"]
+__all__ = ["Launch", "doctor", "manifest", "plan", "weights"]
 
 #: composes the configuration that words ask for and hands it to a function, once per job; returns the exit code
 Launch = Callable[[Sequence[str], Callable[[DictConfig], None]], int]
@@ -43,12 +43,20 @@ def manifest(arguments: Sequence[str], launch: Launch) -> int:
     return launch(words[1:], job) or int(differs)
 
 
-def plan(arguments: Sequence[str], launch: Launch) -> int:
+def plan(arguments: Sequence[str]) -> int:
     """safari-bench plan [key=value...]: what cells cost, by counting calls and timing one; restores nothing."""
     from safari_bench.cli.planning import Plan
+    from safari_bench.cli.sweeps import configurations
 
     found = Plan()
-    words = [word for word in arguments if word not in ("-m", "--multirun")]
-    code = launch(["-m", "~hydra.callbacks.tables", *words], found.add)
+    for cfg in configurations([word for word in arguments if word not in ("-m", "--multirun")]):
+        found.add(cfg)
     found.report()
-    return code
+    return 0
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """safari-bench doctor [key=value...]: what is installed, found and missing, and what can be run."""
+    from safari_bench.cli.doctor import examine
+
+    return examine(arguments)

@@ -126,15 +126,15 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def forecast(job: Job, small: Operator, timing: Timing) -> Forecast:
+def forecast(job: Job, counted: tuple[int, int], timing: Timing) -> Forecast:
     """What a cell takes, and what it took as far as it is done.
 
     Args:
-        small: see `calls`.
+        counted: `calls` of the job's method.
         timing: of the job's prior at its size.
     """
     images, unsupported = len(job.dataset.records()), _unsupported(job)
-    nfe, n_backward = (0, 0) if unsupported else calls(job.sampler, small, job.denoiser.schedule)
+    nfe, n_backward = (0, 0) if unsupported else counted
     seconds = images * (nfe * timing.forward + n_backward * timing.backward)
     picture = len(encode_png(to_uint8(job.dataset.load(0)))) / 1e6
     done, true_nfe, true_hours = _truth(job, images)
