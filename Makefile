@@ -20,8 +20,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-reproduce-table1: setup ## compute Table 1 on the photographs that ship, print it, write results/table1/
-	$(BIN)/safari-bench -m experiments=table1_embedded $(ARGS)
+TABLE1_paper := table1
+TABLE1_ := table1_embedded
+
+reproduce-table1: setup ## compute Table 1 on the images that ship; SCALE=paper: on FFHQ and ImageNet, needs GPUs
+	$(if $(TABLE1_$(SCALE)),,$(error SCALE=$(SCALE): expected paper, or nothing for the images that ship))
+	$(BIN)/safari-bench -m experiments=$(TABLE1_$(SCALE)) $(ARGS)
 
 smoke: setup ## one small cell end to end, seconds
 	$(BIN)/safari-bench experiments=smoke $(ARGS)

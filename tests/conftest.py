@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-for folder in ("operators", "samplers", "metrics"):
+for folder in ("operators", "samplers", "metrics", "priors"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["PeakMemory", "describe"]
+__all__ = ["PeakMemory", "describe", "free_mib", "has_bf16"]
 
 _PACKAGES = (
     "torch", "torchvision", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "torchmetrics", "piq", "Pillow",
@@ -36,6 +36,35 @@ def describe(device: torch.device, root: Path) -> dict[str, object]:
     }
 
 
+def free_mib(device: torch.device) -> float:
+    """Memory that a batch could have, in MiB: of the GPU, its allocator's reserve included, or of the machine."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (free + reserve) / 2**20
+    found = _line_of("/proc/meminfo", "MemAvailable:")
+    if found:
+        return int(found.split()[1]) / 2**10
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**21  # half of all there is
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is the processor's own and no emulation."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    flags = _line_of("/proc/cpuinfo", "flags").split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _line_of(file: str, start: str) -> str:
+    path = Path(file)
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(start):
+                return line
+    return ""
+
+
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=True)
@@ -45,11 +74,9 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()} x {os.cpu_count()}"
+    found = _line_of("/proc/cpuinfo", "model name")
+    if found:
+        return f"{found.split(':', 1)[1].strip()} x {os.cpu_count()}"
     return f"{platform.processor()} x {os.cpu_count()}"
 
 
@@ -66,11 +93,9 @@ class PeakMemory:
     def mib(self) -> float:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20
-        status = Path("/proc/self/status")
-        if status.is_file():
-            for line in status.read_text(encoding="utf-8").splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) / 2**10
+        found = _line_of("/proc/self/status", "VmHWM:")
+        if found:
+            return int(found.split()[1]) / 2**10
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -43,7 +43,7 @@ def refused(capsys, *words: str, code: int = 2) -> str:
         (["task.sigma_range=percent"], ["percent", "minus_one_one", "zero_one"]),
         (["task.sigma=-0.1"], ["sigma", "-0.1"]),
         (["guidance.low=-1"], ["guidance.low: got -1"]),
-        (["compute.batch_size=0"], ["compute.batch_size: got 0, expected at least 1"]),
+        (["compute.batch_size=-1"], ["compute.batch_size: got -1, expected at least 0"]),
         (["compute.device=cudda"], ["compute.device: got cudda"]),
         (["dataset=folder"], ["dataset.root has no value"]),
         (["dataset=folder", "dataset.root=nowhere"], ["nowhere"]),

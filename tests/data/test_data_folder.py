@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from safari_bench.data import DataError, Dataset, Folder, Photos, digest, to_uint8, write_manifest
-from safari_bench.data import folder as folder_module
+from safari_bench.data import pictures as pictures_module
 
 
 def picture(seed: int, h: int = 40, w: int = 48) -> np.ndarray:
@@ -147,8 +147,12 @@ class TestFolder:
 
     def test_every_image_is_hashed_once(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read: list[str] = []
-        original = folder_module.read_image
-        monkeypatch.setattr(folder_module, "read_image", lambda path: (read.append(Path(path).name), original(path))[1])
+        original = pictures_module.read_image
+        monkeypatch.setattr(
+            pictures_module,
+            "read_image",
+            lambda path, **turn: (read.append(Path(path).name), original(path, **turn))[1],
+        )
         data = Folder(root, size=32)
         assert read == []
         data.load(2)
@@ -162,7 +166,7 @@ class TestFolder:
     ) -> None:
         Folder(root, size=32).records()
         assert capsys.readouterr().err == ""
-        monkeypatch.setattr(folder_module, "_BAR_ABOVE", 2)
+        monkeypatch.setattr(pictures_module, "_BAR_ABOVE", 2)
         Folder(root, size=32, name="mine").records()
         assert "hashing mine" in capsys.readouterr().err
 

@@ -6,6 +6,7 @@ import resource
 from pathlib import Path
 
 import hydra
+import pandas as pd
 import pytest
 import torch
 from guided_reference import GuidedUNet, random_unet
@@ -98,6 +99,22 @@ def test_a_full_size_checkpoint_is_the_original_at_256_pixels(tmp_path, name):
     assert ((output - expected).norm() / expected.norm()).item() < 1e-5
     assert prediction is None or prediction.x0_hat.isfinite().all()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 6e6  # KiB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ffhq256", "imagenet256"])
+def test_every_method_takes_three_steps_through_a_full_size_network(tmp_path, monkeypatch, name):
+    """256 px on the CPU; the rows have what each step took.."""
+    monkeypatch.chdir(tmp_path)
+    write_random(full_size(name), Path("full.pt"))
+    words = ["-m", "name=full", "dataset=leaves", "dataset.size=256", "dataset.n=1", "task=sr_x4", f"prior={name}"]
+    words += ["prior.checkpoint=full.pt", "prior.sha256=null", "prior.sanity_check=false", "compute.device=cpu"]
+    methods = "safari,dps,ilvr,mcg,ddrm,ddnm,pigdm,mmps,diffpir,pnp_admm,reddiff,daps"
+    assert main([*words, f"sampler={methods}", "sampler.steps=3"]) == 0
+    rows = pd.read_csv("results/full/per_image.csv", keep_default_na=False).set_index("sampler")
+    assert set(rows.index) == {*methods.split(","), "degraded"} and set(rows.status) == {"ok"}
+    calls = rows.nfe.drop("degraded").astype(float)
+    assert set(calls.drop("daps")) == {3} and calls["daps"] == 15  # five calls per annealing level
 
 
 def write_random(arguments: dict, path: Path) -> None:

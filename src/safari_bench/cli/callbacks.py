@@ -4,9 +4,10 @@ import sys
 from math import prod
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+
+from safari_bench.cli.sweeps import grid
 
 __all__ = ["TableAfterSweep"]
 
@@ -17,10 +18,7 @@ class TableAfterSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         from safari_bench.cli.main import SWEEP
 
-        # The command line wins over the grid an overlay brings.
-        grid = {key: f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()}
-        grid |= {text.split("=", 1)[0]: text for text in sys.argv[1:] if "=" in text}
-        overrides = OverridesParser.create().parse_overrides(list(grid.values()))
+        overrides = grid(config.hydra.sweeper.params, sys.argv[1:])
         SWEEP.total = prod(len(list(o.sweep_string_iterator())) for o in overrides if o.is_sweep_override())
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

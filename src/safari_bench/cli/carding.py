@@ -19,6 +19,7 @@ __all__ = ["write_card"]
 _SIDE = 64
 _SAMPLES = 64
 _STEPS = 250
+_AT_ONCE = 12  # images, where compute.batch_size=0 leaves it open
 
 
 def write_card(cfg: DictConfig) -> None:
@@ -31,7 +32,7 @@ def write_card(cfg: DictConfig) -> None:
     limit(values["compute"])
     name, prior = prior_of(json.dumps(values["prior"]))
     device = device_of(values["compute"]["device"])
-    shared: Mapping[str, Any] = {"device": device, "batch_size": values["compute"]["batch_size"]}
+    shared: Mapping[str, Any] = {"device": device, "batch_size": values["compute"]["batch_size"] or _AT_ONCE}
     priors = {name: prior} if name == "gaussian" else {name: prior, "gaussian": gaussian.load()}
     datasets: list[Dataset] = [Photos("test", _SIDE, 24), Leaves("test", _SIDE, 24)]
     scores = pd.concat([denoising(priors, dataset, values["seed"], **shared) for dataset in datasets])

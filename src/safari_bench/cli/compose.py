@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from safari_bench import NUMBERS, __version__, machine
+from safari_bench.cli.precision import set_layout, set_precision
 from safari_bench.cli.schema import ConfigError, check, root
 from safari_bench.data import Dataset
 from safari_bench.ledger import run_id
@@ -22,9 +23,7 @@ from safari_bench.priors.unet import PriorError
 from safari_bench.runner import Job, Task
 from safari_bench.samplers import Degraded, Sampler
 
-__all__ = ["device_of", "jobs", "limit", "prior_of", "refused", "suite_of"]
-
-_DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+__all__ = ["dataset_of", "device_of", "jobs", "limit", "prior_of", "refused", "suite_of"]
 
 
 def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job]:
@@ -40,16 +39,18 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
     prior_name, denoiser = prior_of(json.dumps(values["prior"]))
     limit(values["compute"])
     device = device_of(values["compute"]["device"])
+    set_precision(denoiser, values["precision"], device)
+    set_layout(denoiser, values["compute"])
     arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
     sampler = refused("sampler", lambda: instantiate(arguments, _convert_="all"))
     shared: dict[str, Any] = dict(
-        dataset=_dataset(json.dumps(values["dataset"])),
+        dataset=dataset_of(values["dataset"]),
         task=refused("task", lambda: _task(values["task"])),
         denoiser=denoiser,
         metrics=suite_of(values["metrics"]),
         seed=values["seed"],
         device=device,
-        dtype=_DTYPES[values["precision"]],
+        dtype=torch.float64 if values["precision"] == "fp64" else torch.float32,
         batch_size=values["compute"]["batch_size"],
         workers=values["compute"]["workers"],
         folder=Path(values["output"]) / values["name"],
@@ -98,7 +99,7 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 def limit(compute: Mapping[str, Any]) -> None:
     """Refuse counts that are too small, and set the number of threads."""
-    for key, least in (("batch_size", 1), ("workers", 0), ("threads", 0)):
+    for key, least in (("batch_size", 0), ("workers", 0), ("threads", 0)):
         if compute[key] < least:
             raise ConfigError(f"compute.{key}: got {compute[key]}, expected at least {least}")
     if compute["threads"]:
@@ -119,9 +120,13 @@ def refused(group: str, build: Callable[[], Any]) -> Any:
         raise
 
 
+def dataset_of(node: Mapping[str, Any]) -> Dataset:
+    """The dataset of a node; the same object for the same node, whose images are then read and hashed once."""
+    return _dataset(json.dumps(node))
+
+
 @lru_cache(maxsize=4)
 def _dataset(values: str) -> Dataset:
-    """Built once per process, so that a sweep reads and hashes its images once."""
     dataset: Dataset = refused("dataset", lambda: instantiate(json.loads(values), _convert_="all"))
     return dataset
 

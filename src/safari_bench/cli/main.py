@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from safari_bench.cli import verbs
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.explain import explain
 from safari_bench.cli.schema import ConfigError, register, root
@@ -105,9 +106,9 @@ def _report(outcome: Outcome, what: str) -> None:
         print(f"{what}: {note}", file=sys.stderr)
 
 
-def _tabulate(*folders: Path) -> None:
+def _tabulate(*folders: Path, all_published: bool = False) -> None:
     written = build(*folders)
-    print(render_text(*folders, legend=False))
+    print(render_text(*folders, legend=False, all_published=all_published))
     print(f"in {written[0].parent}: {', '.join(path.name for path in written)}; table1.md explains the columns")
 
 
@@ -120,10 +121,11 @@ def finish_sweep(cfg: DictConfig) -> None:
 
 
 def _table(arguments: Sequence[str]) -> int:
-    """safari-bench table RUN [RUN...]: rebuild the tables of a run folder, or of several as one, from rows alone."""
-    if not arguments:
+    """safari-bench table RUN [RUN...] [--all-published]: rebuild the tables of runs, as one, from rows alone."""
+    words = [word for word in arguments if word != "--all-published"]
+    if not words:
         raise ConfigError("safari-bench table takes one run folder or several, got none; e.g. results/table1")
-    _tabulate(*map(_run_folder, arguments))
+    _tabulate(*map(_run_folder, words), all_published=len(words) < len(arguments))
     return 0
 
 
@@ -159,13 +161,6 @@ def _score(arguments: Sequence[str]) -> int:
     code = _hydra(arguments[1:], lambda cfg: score_run(cfg, folder))
     _tabulate(folder)
     return code
-
-
-def _weights(arguments: Sequence[str]) -> int:
-    """safari-bench weights [list|check|fetch] [metrics.weights_dir=DIR]: the files that LPIPS, FID and KID need."""
-    from safari_bench.cli.weights import weights
-
-    return weights(arguments)
 
 
 def _run_folder(word: str) -> Path:
@@ -205,7 +200,10 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "card": _card,
     "tune": _tune,
     "score": _score,
-    "weights": _weights,
+    "weights": verbs.weights,
+    "manifest": lambda words: verbs.manifest(words, _hydra),
+    "plan": verbs.plan,
+    "doctor": verbs.doctor,
 }
 
 

@@ -25,9 +25,12 @@ class ConfigError(Exception):
 
 
 class Precision(Enum):
-    """Floating type of images and samplers."""
+    """fp32, fp64: of images, samplers and network. tf32, bf16, fp16: of the network alone; the rest is fp32."""
 
     fp32 = "fp32"
+    tf32 = "tf32"
+    bf16 = "bf16"
+    fp16 = "fp16"
     fp64 = "fp64"
 
 
@@ -92,6 +95,8 @@ class ComputeConfig:
     batch_size: int = 12
     workers: int = 0
     threads: int = 0
+    compile: bool = False
+    channels_last: bool = False
 
 
 @dataclass

@@ -1,20 +1,26 @@
 """Datasets, their manifests, and the one pixel codec."""
 
 from safari_bench.data.codec import encode_png, from_uint8, read_image, to_uint8
+from safari_bench.data.collections import Ffhq, ImageNet
 from safari_bench.data.contract import DataError, Dataset, Record, digest
 from safari_bench.data.folder import Folder
 from safari_bench.data.leaves import Leaves, leaf_generator, leaf_picture
 from safari_bench.data.listing import safe_name
-from safari_bench.data.manifest import write_manifest
+from safari_bench.data.manifest import Manifest, write_manifest
 from safari_bench.data.photos import Photos
+from safari_bench.data.pictures import Pictures
 from safari_bench.data.wheels import photographs, textures
 
 __all__ = [
     "DataError",
     "Dataset",
+    "Ffhq",
     "Folder",
+    "ImageNet",
     "Leaves",
+    "Manifest",
     "Photos",
+    "Pictures",
     "Record",
     "digest",
     "encode_png",

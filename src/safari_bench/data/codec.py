@@ -69,12 +69,12 @@ def encode_png(x_u8: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def read_image(path: Path | str) -> Pixels:
+def read_image(path: Path | str, *, turn: bool = True) -> Pixels:
     """Decode an image file to 8-bit RGB, (h, w, 3).
 
-    EXIF orientation is applied. Grey and palette images become RGB. Transparent pixels are composited over white.
-    16-bit samples keep their high byte, as Pillow itself does for 16-bit colour. Of an animation the first frame is
-    read. Colour profiles are not applied.
+    EXIF orientation is applied, unless `turn` is false. Grey and palette images become RGB. Transparent pixels are
+    composited over white. 16-bit samples keep their high byte, as Pillow itself does for 16-bit colour. Of an animation
+    the first frame is read. Colour profiles are not applied.
 
     Raises:
         DataError: if the file is missing, truncated, not an image, or has samples without a known range (32-bit).
@@ -82,7 +82,7 @@ def read_image(path: Path | str) -> Pixels:
     try:
         with Image.open(path) as file:
             file.load()
-            image = ImageOps.exif_transpose(file)
+            image = ImageOps.exif_transpose(file) if turn else file.copy()
     except FileNotFoundError as error:
         raise DataError(f"image {path}: no such file; check the path, or the target if it is a link") from error
     except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles on

@@ -5,7 +5,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,12 +49,15 @@ def find_images(root: Path) -> dict[str, str]:
     return {_stem(p) if stems[_stem(p)] == 1 and _stem(p) not in taken else p: p for p in paths}
 
 
-def choose(images: Mapping[str, str], subset: Path | str) -> dict[str, str]:
+def choose(
+    images: Mapping[str, str], subset: Path | str, canonical: Callable[[str], str] = lambda entry: entry
+) -> dict[str, str]:
     """The images that a text file names, in the order of `images`.
 
     Args:
         images: id -> relative path.
         subset: a file with one id or relative path a line; blank lines and lines that begin with # are skipped.
+        canonical: applied to every entry first.
     Raises:
         DataError: if the file cannot be read, names nothing, or names what is not there.
     """
@@ -62,7 +65,8 @@ def choose(images: Mapping[str, str], subset: Path | str) -> dict[str, str]:
         text = Path(subset).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"dataset.subset {subset}: cannot be read ({error}); expected a UTF-8 text file") from error
-    entries = {line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")}
+    lines = [line.strip() for line in text.splitlines()]
+    entries = {canonical(line) for line in lines if line and not line.startswith("#")}
     unknown = sorted(entries - images.keys() - set(images.values()))
     if unknown:
         raise DataError(

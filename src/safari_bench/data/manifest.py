@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from safari_bench.data.contract import DataError, Dataset, Record
@@ -61,18 +61,34 @@ class Manifest:
         Raises:
             DataError: naming every difference.
         """
+        self._refuse(self._names(chosen, present, recipe))
+
+    def check_hashes(self, records: Iterable[Record]) -> None:
+        """Raises DataError, naming every record whose pixels are not those listed."""
+        self._refuse(self._hashes((r.id, r.sha256) for r in records))
+
+    def differences(self, digests: Mapping[str, str | DataError], present: Iterable[str], recipe: str) -> list[str]:
+        """One sentence for everything in which a dataset is not as listed; none if it is.
+
+        Args:
+            digests: id -> pixel hash of the dataset's images, or why there is none.
+            present, recipe: see `check_names`.
+        """
+        broken = [f"{i}: {got}" for i, got in digests.items() if isinstance(got, DataError)]
+        whole = [(i, got) for i, got in digests.items() if isinstance(got, str) and i in self.sha256]
+        return self._names(digests, present, recipe) + broken + self._hashes(whole)
+
+    def _names(self, chosen: Iterable[str], present: Iterable[str], recipe: str) -> list[str]:
         unlisted = sorted(set(chosen) - self.sha256.keys())
         absent = sorted(self.sha256.keys() - set(present))
-        self._refuse(
+        return (
             [f"recipe {recipe}, listed {', '.join(self.recipes)}"] * (self.recipes != [recipe])
             + [f"{i}: not listed" for i in unlisted]
             + [f"{i}: listed, but not in the folder" for i in absent]
         )
 
-    def check_hashes(self, records: Iterable[Record]) -> None:
-        """Raises DataError, naming every record whose pixels are not those listed."""
-        other = [r for r in records if r.sha256 != self.sha256[r.id]]
-        self._refuse([f"{r.id}: sha256 {r.sha256}, listed {self.sha256[r.id]}" for r in other])
+    def _hashes(self, digests: Iterable[tuple[str, str]]) -> list[str]:
+        return [f"{i}: sha256 {got}, listed {self.sha256[i]}" for i, got in digests if got != self.sha256[i]]
 
     def _refuse(self, differences: list[str]) -> None:
         if differences:

@@ -4,7 +4,7 @@ The prior that ships and checkpoints at paper scale become the same adapter, `UN
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from safari_bench.shapes import Image
 __all__ = ["Folded", "PriorError", "UNetPrior", "load", "save"]
 
 _ADAPTERS: dict[str, type[EpsDenoiser | VDenoiser]] = {"epsilon": EpsDenoiser, "v_prediction": VDenoiser}
+#: gradients inside a float16 network are multiplied by this: small ones would be zero (Micikevicius et al., ICLR 2018)
+_GRADIENT_SCALE = 1024.0
 #: names that attention layers had in checkpoints of 2022, such as google/ddpm-*
 _FORMER_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 
@@ -45,6 +47,17 @@ class Folded(nn.Module):
         trained = self.fold * unet.config.sample_size if isinstance(unet.config.sample_size, int) else 64
         #: side of the pictures it was trained on, 64 where the network does not say; a multiple of `stride`
         self.side = max(1, trained // self.stride) * self.stride
+        #: floating type that the UNet computes in, or None for that of its input
+        self.autocast: torch.dtype | None = None
+        self._compiled: Callable[..., Any] | None = None
+
+    def lay_out(self, *, compile_it: bool, channels_last: bool) -> None:
+        """Choose how the UNet is executed; what it computes stays the same up to rounding."""
+        self.unet.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        if not compile_it:
+            self._compiled = None
+        elif self._compiled is None:
+            self._compiled = torch.compile(self.unet.forward)
 
     def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
         """The network's output in picture form, (b, 3 or 6, h, w).
@@ -58,8 +71,24 @@ class Folded(nn.Module):
                 f"image of {h} x {w}: this prior's network halves its input, so sides must be multiples of "
                 f"{self.stride}; choose another dataset.size, or prior=gaussian, which takes any"
             )
-        output: Tensor = self.unet(F.pixel_unshuffle(x_t, self.fold), timesteps).sample
-        return F.pixel_shuffle(output, self.fold)
+        call: Callable[..., Any] = self._compiled or self.unet
+        x = F.pixel_unshuffle(x_t, self.fold)
+        output: Tensor
+        if self.autocast is None:
+            output = call(x, timesteps).sample
+            return F.pixel_shuffle(output, self.fold)
+        scale = _GRADIENT_SCALE if self.autocast is torch.float16 else 1.0
+        with torch.autocast(x.device.type, self.autocast):
+            output = call(_scale_gradient(x, 1 / scale), timesteps).sample
+        return F.pixel_shuffle(_scale_gradient(output.to(x_t.dtype), scale), self.fold)
+
+
+def _scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """x itself, with a gradient that is multiplied by factor on its way back."""
+    if factor != 1.0 and x.requires_grad:
+        x = x.view_as(x)
+        x.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]
+    return x
 
 
 class UNetPrior:

@@ -1,7 +1,10 @@
 """Runs one cell, and knows contracts only: it never names a sampler, a task or a prior."""
 
+from safari_bench.runner.capacity import fitting
 from safari_bench.runner.cell import run_cell
+from safari_bench.runner.forecast import Forecast, Timing, calls, forecast, time_calls
 from safari_bench.runner.job import Job, Noise, Outcome, Task
 from safari_bench.runner.scoring import Rescored, rescore
 
-__all__ = ["Job", "Noise", "Outcome", "Rescored", "Task", "rescore", "run_cell"]
+__all__ = ["Forecast", "Job", "Noise", "Outcome", "Rescored", "Task", "Timing", "calls", "fitting", "forecast"]
+__all__ += ["rescore", "run_cell", "time_calls"]

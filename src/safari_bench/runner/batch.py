@@ -17,6 +17,7 @@ from safari_bench.machine import PeakMemory
 from safari_bench.metrics import data_consistency
 from safari_bench.operators.contract import Operator, Unsupported
 from safari_bench.rng import Streams
+from safari_bench.runner.capacity import Capacity, out_of_memory
 from safari_bench.runner.job import Job
 from safari_bench.samplers.contract import Pairs
 from safari_bench.shapes import Image, Measurement
@@ -27,8 +28,16 @@ __all__ = ["Batch"]
 class Batch:
     """Images of one cell that are restored together; see `rows`."""
 
-    def __init__(self, job: Job, cell: Cell, records: list[Record], images: list[Tensor], bar: "tqdm[Any]") -> None:
-        self.job, self.cell, self.records, self.bar = job, cell, records, bar
+    def __init__(
+        self,
+        job: Job,
+        cell: Cell,
+        records: list[Record],
+        images: list[Tensor],
+        bar: "tqdm[Any]",
+        capacity: Capacity,
+    ) -> None:
+        self.job, self.cell, self.records, self.bar, self.capacity = job, cell, records, bar, capacity
         self.x = torch.stack(images)
         self.y: Tensor | None = None
         self._shown = 0.0
@@ -48,8 +57,9 @@ class Batch:
             return [self._row(i, "failed", f"task={job.task.name}: {error}") for i in range(len(self.records))]
         rows: dict[int, dict[str, Any]] = {}
         places = list(range(len(self.records)))
-        while places:  # once, unless an image turns NaN: the rest, independent of it, is then done without it
-            places = self._attempt(places, rows)
+        while places:  # once, unless an image turns NaN or memory is short: the rest is then done without, or in parts
+            group = places[: self.capacity.images]
+            places = self._attempt(group, rows) + places[len(group) :]
         return [rows[i] for i in sorted(rows)]
 
     def _attempt(self, places: list[int], rows: dict[int, dict[str, Any]]) -> list[int]:
@@ -62,7 +72,10 @@ class Batch:
             bad = {places[i] for i in error.images}
             rows.update({i: self._row(i, "failed", f"image {self.records[i].id}: {error}") for i in bad})
             return [i for i in places if i not in bad]
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+            if out_of_memory(error) and len(places) > 1:
+                self.capacity.shrink(len(places))
+                return places
             # A method's own failure is a row, so that it neither stops a sweep nor leaves a hole in the table.
             (self.cell.folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
             reason = f"{type(error).__name__}: {error} (traceback.txt in the cell's folder)"

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from safari_bench.data import Record
-from safari_bench.diffusion import Denoiser
 from safari_bench.ledger import Cell
 from safari_bench.runner.batch import Batch
+from safari_bench.runner.capacity import Capacity, fitting, out_of_memory, warm_up
 from safari_bench.runner.job import Job, Outcome
 from safari_bench.runner.scoring import score_set
 
@@ -51,20 +51,31 @@ def run_cell(job: Job) -> Outcome:
 
 def _compute(job: Job, cell: Cell, records: Sequence[Record], missing: set[str]) -> bool:
     """Work through the batches that hold missing images. Returns whether it was asked to stop."""
-    _warm_up(job.denoiser, (min(job.batch_size, len(missing)), *job.dataset.image_shape), job.device, job.dtype)
+    job = replace(job, batch_size=fitting(job))
+    capacity = _warmed_up(job, min(job.batch_size, len(missing)))
     label = f"{job.label}{job.dataset.name} {job.task.name} {job.sampler_name}"
     with tqdm(total=len(missing), desc=label, unit="img", bar_format=_BAR, mininterval=1.0) as bar:
         for batch, images in _load(job, records, missing):
-            cell.append(Batch(job, cell, batch, images, bar).rows())
+            cell.append(Batch(job, cell, batch, images, bar, capacity).rows())
             if job.stop():
                 return True
     return False
 
 
-def _warm_up(denoiser: Denoiser, shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> None:
-    """One call and one backward pass, so that plans and kernels made on first use are in nobody's seconds."""
-    x_t = torch.zeros(*shape, device=device, dtype=dtype, requires_grad=True)
-    denoiser.predict(x_t, 0).x0_hat.sum().backward()  # type: ignore[no-untyped-call]
+def _warmed_up(job: Job, images: int) -> Capacity:
+    """How many images the prior has room for, at most `images`, once it has been called with that many."""
+    capacity = Capacity(images)
+    while True:
+        tried = capacity.images
+        try:
+            warm_up(job, tried)
+            return capacity
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        if tried == 1:
+            return capacity  # the rows will say that not even one image fits
+        capacity.shrink(tried)
 
 
 def _load(job: Job, records: Sequence[Record], missing: set[str]) -> Iterator[tuple[list[Record], list[Tensor]]]:

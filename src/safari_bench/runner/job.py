@@ -66,6 +66,7 @@ class Job:
     """Everything one cell needs.
 
     Args:
+        batch_size: images that are restored at once; 0 chooses from the free memory.
         folder: results/<name>.
         run: what goes to run.json; its run_id names the cell.
         stop: asked between batches; true ends the cell early with all finished rows kept.

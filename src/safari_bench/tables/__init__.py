@@ -11,6 +11,7 @@ import pandas as pd
 from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.tables import figures, grid, latex, markdown
 from safari_bench.tables.choice import Choice, choose
+from safari_bench.tables.published import render_published
 from safari_bench.tables.records import TableError
 from safari_bench.tables.reports import Report, report
 from safari_bench.tables.statistics import per_image, wide
@@ -66,13 +67,16 @@ def home(*run_folders: Path) -> Path:
     return paths[0].parent / "+".join(dict.fromkeys(path.name for path in paths))
 
 
-def render_text(*run_folders: Path, legend: bool = True) -> str:
+def render_text(*run_folders: Path, legend: bool = True, all_published: bool = False) -> str:
     """The contents of table1.md, with or without its legend, computed from the rows that there are now.
+
+    Args:
+        all_published: end with published values of other protocols too, see `published.render_published`.
 
     Raises:
         TableError: see `records.load`.
     """
-    return markdown.render(report(run_folders), legend=legend)
+    return _text(report(run_folders), legend=legend, all_published=all_published)
 
 
 def _files(found: Report, images_per_task: int) -> Iterator[tuple[str, bytes]]:
@@ -82,12 +86,18 @@ def _files(found: Report, images_per_task: int) -> Iterator[tuple[str, bytes]]:
     yield "table1_wide.csv", _csv(wide(found.lines, found.table))
     yield "comparisons.csv", _csv(found.comparisons)
     yield "ranks.csv", _csv(found.ranks)
-    yield "table1.md", markdown.render(found).encode()
+    yield "table1.md", _text(found).encode()
     yield "table1.tex", latex.render(found).encode()
     yield "grid.png", grid.draw(found.lines, images_per_task)
     yield "distortion.png", figures.distortion(found.lines, found.table)
     yield "cost.png", figures.cost(found.lines, found.table)
     yield "spectrum.png", figures.spectrum(found.lines)
+
+
+def _text(found: Report, *, legend: bool = True, all_published: bool = False) -> str:
+    text = markdown.render(found, legend=legend)
+    beside = render_published(found.lines, found.table, everything=all_published)
+    return f"{text}\n{beside}" if beside else text
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

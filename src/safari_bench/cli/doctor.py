@@ -1,0 +1,140 @@
+"""`safari-bench doctor`: one page on what this machine has, lacks and can run."""
+
+import importlib.util
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import hydra
+import torch
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from safari_bench import __version__, machine
+from safari_bench.cli.compose import dataset_of, device_of, prior_of
+from safari_bench.cli.schema import ConfigError, check, register, root
+from safari_bench.data import DataError
+from safari_bench.metrics.weights import BACKBONES, WeightsError, find
+from safari_bench.priors.unet import PriorError, UNetPrior
+from safari_bench.runner import time_calls
+
+__all__ = ["examine"]
+
+_OPTIONAL = {"lpips": "LPIPS", "torch_fidelity": "FID, KID", "wandb": "logger=wandb"}
+_SIDE = 64  # pixels, for priors that take any size
+
+
+def examine(words: Sequence[str]) -> int:
+    """Print the page. A prior or dataset of the words is examined as they say. Returns 0: what is missing is no error.
+
+    Raises:
+        HydraException: a word makes no configuration.
+    """
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
+        values = check(hydra.compose("config", overrides=list(words)))
+        device = device_of(values["compute"]["device"])
+        print(f"safari_bench {__version__}, python {platform.python_version()}, torch {torch.__version__}")
+        _machine(device)
+        _section("packages", (_package(name, use) for name, use in _OPTIONAL.items()))
+        _section("weights", (_backbone(name) for name in BACKBONES))
+        priors = {name: _prior(name, words, device) for name in _options("prior")}
+        _section("priors", (f"{name}: {said}" for name, (_, said) in priors.items()))
+        datasets = {name: _dataset(name, words) for name in _options("dataset")}
+        _section("datasets", (f"{name}: {said}" for name, (_, said) in datasets.items()))
+        _section(
+            "overlays",
+            _overlays({n for n, (ok, _) in priors.items() if ok}, {n for n, (ok, _) in datasets.items() if ok}),
+        )
+    return 0
+
+
+def _section(title: str, lines: Iterable[str]) -> None:
+    print(f"\n{title}")
+    for line in lines:
+        print(f"  {line}", flush=True)
+
+
+def _machine(device: torch.device) -> None:
+    facts = machine.describe(device, root())
+    bf16 = "has bfloat16" if machine.has_bf16(device) else "no bfloat16 of its own"
+    print(f"device {facts['device']} ({bf16}), {machine.free_mib(device):.0f} MiB free; processor {facts['processor']}")
+
+
+def _package(name: str, use: str) -> str:
+    if importlib.util.find_spec(name) is None:
+        return f"{name.replace('_', '-')} absent: no {use}"
+    try:
+        return f"{name.replace('_', '-')} {version(name.replace('_', '-'))}: {use}"
+    except PackageNotFoundError:
+        return f"{name.replace('_', '-')} of unknown version: {use}"
+
+
+def _backbone(name: str) -> str:
+    backbone = BACKBONES[name]
+    try:
+        found = find(backbone)
+    except WeightsError as error:
+        return f"{backbone.scores}: not usable: {error}"
+    return f"{backbone.scores}: {found.path}" if found else f"{backbone.scores}: absent; safari-bench weights fetch"
+
+
+def _options(group: str) -> list[str]:
+    return sorted(path.stem for path in (root() / "conf" / group).glob("*.yaml"))
+
+
+def _node(group: str, name: str, words: Sequence[str]) -> dict[str, Any]:
+    own = [word for word in words if word.startswith(f"{group}.")] if f"{group}={name}" in words else []
+    cfg = hydra.compose("config", overrides=[f"{group}={name}", *own])
+    return dict(check(cfg)[group])
+
+
+def _prior(name: str, words: Sequence[str], device: torch.device) -> tuple[bool, str]:
+    try:
+        node = _node("prior", name, words)
+        _, prior = prior_of(json.dumps(node))
+    except (ConfigError, PriorError, HydraException, OmegaConfBaseException) as error:
+        return False, f"missing: {_first_line(error)}"
+    side = prior.network.side if isinstance(prior, UNetPrior) else _SIDE
+    timing = time_calls(prior, (3, side, side), 1, device, torch.float32)
+    whole = timing.forward + timing.backward
+    return True, f"found; one image of {side} px takes {timing.forward:.3g} s a call, {whole:.3g} s with its gradient"
+
+
+def _dataset(name: str, words: Sequence[str]) -> tuple[bool, str]:
+    try:
+        node = _node("dataset", name, words)
+        dataset = dataset_of({**node, **({"n": 1} if "n" in node else {})})
+        return True, f"found; {dataset.name}, {dataset.image_shape[1]} x {dataset.image_shape[2]} px"
+    except (ConfigError, DataError, HydraException, OmegaConfBaseException) as error:
+        return False, f"missing: {_first_line(error)}"
+
+
+def _overlays(priors: set[str], datasets: set[str]) -> Iterable[str]:
+    for path in sorted((root() / "experiments").glob("*.yaml")):
+        wanted = _wanted(OmegaConf.load(path))
+        lacking = sorted((wanted["prior"] - priors) | (wanted["dataset"] - datasets))
+        yield f"{path.stem}: {'can be run' if not lacking else 'lacks ' + ', '.join(lacking)}"
+
+
+def _wanted(overlay: Any) -> dict[str, set[str]]:
+    """Names of priors and datasets that an overlay selects or sweeps over."""
+    assert isinstance(overlay, DictConfig)
+    params = OmegaConf.to_container(overlay, resolve=False)
+    assert isinstance(params, dict)
+    sweep = ((params.get("hydra") or {}).get("sweeper") or {}).get("params") or {}
+    chosen = {"prior": "gaussian", "dataset": "photos"}
+    for entry in params.get("defaults") or []:
+        for key, value in entry.items() if isinstance(entry, dict) else []:
+            chosen |= {key.removeprefix("override /"): str(value)}
+    found = {group: set(str(sweep.get(group, chosen[group])).split(",")) for group in ("prior", "dataset")}
+    if any("${prior}" in name for name in found["dataset"]):
+        found["dataset"] = {name.removesuffix("256") for name in found["prior"]}
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

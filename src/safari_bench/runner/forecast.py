@@ -1,0 +1,167 @@
+"""What a cell will cost, from counting its calls of the prior and timing one of them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from safari_bench.data import encode_png, to_uint8
+from safari_bench.diffusion import Counted, Denoiser, Prediction, Schedule, from_x0
+from safari_bench.ledger import Cell, LedgerError
+from safari_bench.machine import PeakMemory
+from safari_bench.operators.contract import Operator, Unsupported
+from safari_bench.rng import Streams
+from safari_bench.runner.job import Job
+from safari_bench.samplers.contract import Sampler
+from safari_bench.shapes import Image
+
+__all__ = ["Forecast", "Timing", "calls", "forecast", "time_calls"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One call of a prior, measured.
+
+    Attributes:
+        batch: images per call.
+        forward, backward: seconds per image; backward is that of one backward pass alone.
+        memory: MiB at the peak of a call with its backward pass: of the GPU, or of the whole process on a CPU.
+    """
+
+    batch: int
+    forward: float
+    backward: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One cell, before it is run, and what is known of it afterwards.
+
+    Attributes:
+        images: of the cell.
+        nfe, n_backward: per image; 0 where the method takes no prior or the task is unsupported.
+        hours: of the prior's calls for all images. What the method computes besides is not in it.
+        disk: megabytes (10^6 bytes) of saved pictures.
+        unsupported: why the method cannot do the task, or "".
+        done: images that have a row.
+        true_nfe: calls per image of those, NaN for none.
+        true_hours: time in the method for those, scaled to all images; NaN for none.
+    """
+
+    dataset: str
+    task: str
+    sampler: str
+    images: int
+    nfe: int
+    n_backward: int
+    hours: float
+    disk: float
+    unsupported: str
+    done: int
+    true_nfe: float
+    true_hours: float
+
+
+class _Standard:
+    """The prior N(0, I), which costs nothing: its denoiser is sqrt(abar_t) x_t."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def predict(self, x_t: Image, t: int, *, clip: bool = False) -> Prediction:
+        return from_x0(self.schedule, x_t, self.schedule.abar(t) ** 0.5 * x_t, t, None, clip)
+
+
+def calls(sampler: Sampler, operator: Operator, schedule: Schedule) -> tuple[int, int]:
+    """Calls of the prior and backward passes that a method takes, found by running it under the prior N(0, I).
+
+    Args:
+        operator: a small one that every method takes, such as the identity on a few pixels; the counts of published
+            methods depend on their settings alone.
+    """
+    if not sampler.uses_prior:
+        return 0, 0
+    streams = Streams(0, "forecast", ["one"])
+    counted = Counted(_Standard(schedule))
+    y = operator.A(streams.normal("x", operator.image_shape))
+    sampler.restore(y, operator, 0.1, counted, streams, lambda pairs: pairs)
+    return counted.nfe, counted.n_backward
+
+
+def time_calls(
+    denoiser: Denoiser, shape: Sequence[int], batch: int, device: torch.device, dtype: torch.dtype
+) -> Timing:
+    """Time calls of (batch, *shape) with and without a backward pass, after one that is not counted."""
+    middle = denoiser.schedule.timesteps // 2
+    x_t = torch.zeros(batch, *shape, device=device, dtype=dtype)
+    memory = PeakMemory(device)
+    _both(denoiser, x_t, middle, device)
+    peak = memory.mib()
+    repeats = 3 if device.type == "cuda" else 1
+    forward = min(_forward(denoiser, x_t, middle, device) for _ in range(repeats))
+    whole = min(_both(denoiser, x_t, middle, device) for _ in range(repeats))
+    return Timing(batch, forward / batch, max(whole - forward, 0.0) / batch, peak)
+
+
+@torch.no_grad()
+def _forward(denoiser: Denoiser, x_t: Image, t: int, device: torch.device) -> float:
+    start = _now(device)
+    denoiser.predict(x_t, t)
+    return _now(device) - start
+
+
+def _both(denoiser: Denoiser, x_t: Image, t: int, device: torch.device) -> float:
+    start = _now(device)
+    with torch.enable_grad():
+        x_t = x_t.detach().requires_grad_()
+        torch.autograd.grad(denoiser.predict(x_t, t).x0_hat.sum(), x_t)
+    return _now(device) - start
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def forecast(job: Job, counted: tuple[int, int], timing: Timing) -> Forecast:
+    """What a cell takes, and what it took as far as it is done.
+
+    Args:
+        counted: `calls` of the job's method.
+        timing: of the job's prior at its size.
+    """
+    images, unsupported = len(job.dataset.records()), _unsupported(job)
+    nfe, n_backward = (0, 0) if unsupported else counted
+    seconds = images * (nfe * timing.forward + n_backward * timing.backward)
+    picture = len(encode_png(to_uint8(job.dataset.load(0)))) / 1e6
+    done, true_nfe, true_hours = _truth(job, images)
+    names = job.dataset.name, job.task.name, job.sampler_name
+    disk = 0.0 if unsupported else images * picture
+    truth = done, true_nfe, true_hours
+    return Forecast(*names, images, nfe, n_backward, seconds / 3600, disk, unsupported, *truth)
+
+
+def _unsupported(job: Job) -> str:
+    """Why the method cannot do the task, from the first image's operator."""
+    streams = Streams(job.seed, job.dataset.name, [job.dataset.records()[0].id])
+    try:
+        operator = job.task.operator(job.dataset.image_shape, streams)
+        job.task.noise.check(operator)
+        if not isinstance(operator, job.sampler.requires):
+            return f"{job.sampler_name} needs a {job.sampler.requires.__name__}"
+        job.sampler.check(operator)
+    except Unsupported as error:
+        return str(error)
+    return ""
+
+
+def _truth(job: Job, images: int) -> tuple[int, float, float]:
+    try:
+        rows = Cell.at(job.cell_folder).rows()
+    except LedgerError:  # nothing was run yet
+        return 0, float("nan"), float("nan")
+    ok = rows[rows.status == "ok"]
+    return len(rows), float(ok.nfe.mean()), float(ok.seconds.mean() * images / 3600)
