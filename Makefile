@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-table1 smoke train-prior test test-slow lint format clean
+.PHONY: help setup reproduce-table1 ablation tune smoke train-prior test test-slow lint format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,16 @@ $(STAMP): pyproject.toml constraints.txt
 
 reproduce-table1: setup ## compute Table 1 on the photographs that ship, print it, write results/table1/
 	$(BIN)/safari-bench -m experiments=table1_photos $(ARGS)
+
+ABLATIONS := components factorial cutoff factor
+ablation: setup ## what each part of psi does: four studies in results/ablation_*, under 30 minutes on two cores
+	for study in $(ABLATIONS); do $(BIN)/safari-bench -m experiments=ablation_$$study hydra/launcher=joblib hydra.launcher.n_jobs=2 $(ARGS) || exit 1; done
+	$(BIN)/safari-bench study $(ABLATIONS:%=results/ablation_%)
+
+tune: setup ## search settings on tuning images: make tune TASK=sr_x4 SAMPLER=safari; writes conf/tuned/
+	@test -n "$(TASK)" -a -n "$(SAMPLER)" || { echo "say which: make tune TASK=sr_x4 SAMPLER=safari"; exit 2; }
+	$(BIN)/safari-bench -m experiments=tune_optuna name=tune_$(TASK)_$(SAMPLER) task=$(TASK) sampler=$(SAMPLER) $(ARGS)
+	$(BIN)/safari-bench tune tune_$(TASK)_$(SAMPLER)
 
 smoke: setup ## one small cell end to end, seconds
 	$(BIN)/safari-bench experiments=smoke $(ARGS)

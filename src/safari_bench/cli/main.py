@@ -3,12 +3,11 @@
 Exit codes: 0 done; 1 something failed (its rows say what); 2 the command cannot be run as typed; 130 interrupted.
 """
 
+import math
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,13 +17,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from safari_bench.cli import sweeps
 from safari_bench.cli.compose import jobs
-from safari_bench.cli.schema import ConfigError, register, root, unknown_key
+from safari_bench.cli.explain import explain
+from safari_bench.cli.schema import ConfigError, register, root
+from safari_bench.cli.studying import study_runs
+from safari_bench.cli.tuning import objective
 from safari_bench.data import DataError
 from safari_bench.ledger import CellBusy, LedgerError
+from safari_bench.loggers import LoggerError
 from safari_bench.priors.unet import PriorError
 from safari_bench.runner import Outcome, run_cell
 from safari_bench.tables import TableError, build, render_text
@@ -32,20 +36,7 @@ from safari_bench.training import TrainingError
 
 __all__ = ["main"]
 
-
-@dataclass
-class _Sweep:
-    """What a sweep in this process has come to."""
-
-    total: int = 0
-    failed: int = 0
-
-
-SWEEP = _Sweep()
-
-
-class JobFailed(Exception):
-    """A job of a launcher that runs jobs in other processes had failures; Hydra carries this to the main one."""
+_FAILED: list[int] = []  # images of each cell that this process computed
 
 
 class _Interrupt:
@@ -69,29 +60,54 @@ class _Interrupt:
         print(f"\nstopping after {self._saved}; Ctrl-C again drops it", file=sys.stderr)
 
 
-def _run(cfg: DictConfig) -> None:
-    """One job: the cells of one configuration."""
-    sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
-    label = f"[{HydraConfig.get().job.num + 1}/{SWEEP.total}] " if SWEEP.total else ""
+def _run(cfg: DictConfig) -> float | None:
+    """One job: the cells of one configuration. In a sweep it returns what a sweeper that learns is to make small."""
+    sweep = sweeps.current()
+    if sweep is None or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        _cells(cfg, None)
+        _tabulate(Path(cfg.output) / cfg.name)
+        return None
+    value = math.inf
+    with sweep.job(HydraConfig.get().job.num) as report:
+        outcome = _cells(cfg, report)
+        if outcome and "direction" in HydraConfig.get().sweeper:
+            value = objective(cfg.objective, outcome.folder)
+    return value
+
+
+def _cells(cfg: DictConfig, report: sweeps.JobReport | None) -> Outcome | None:
+    """Computes the cells of a configuration. In a sweep, none stops the next.
+
+    Returns:
+        the outcome of the last, the method's own; None if it was not computed here.
+    """
+    label, outcome = report.label if report else "", None
     with _Interrupt("the batch in hand, to keep its rows") as interrupt:
         for job in jobs(cfg, lambda: interrupt.requested, label):
             what = f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}"
+            place, outcome = (str(job.cell_folder), f"{what} {job.run['run_id']}"), None
             try:
                 outcome = run_cell(job)
             except CellBusy as error:
-                if job.sampler_name != "degraded":
+                if report:
+                    report.busy(*place, str(error))
+                elif job.sampler_name != "degraded":
                     raise
-                print(f"{what}: {error}", file=sys.stderr)  # another job of the same sweep is at the shared baseline
+                print(f"{what}: {error}", file=sys.stderr)
                 continue
-            if outcome.attempted or not sweeping or job.sampler_name != "degraded":  # in a sweep, said once is enough
+            except Exception as error:
+                if report is None:
+                    raise
+                report.failed(*place, error)
+                continue
+            if report:
+                report.note(sweeps.ending(outcome, place[1]))
+            if outcome.attempted or not report or job.sampler_name != "degraded":  # in a sweep, said once is enough
                 _report(outcome, what)
-            SWEEP.failed += outcome.counts.get("failed", 0)
+            _FAILED.append(outcome.counts.get("failed", 0))
             if interrupt.requested:
                 raise KeyboardInterrupt
-    if not sweeping:
-        _tabulate(Path(cfg.output) / cfg.name)
-    elif SWEEP.failed and not SWEEP.total:
-        raise JobFailed(f"images failed in {cfg.output}/{cfg.name}; their rows say why: safari-bench table {cfg.name}")
+    return outcome
 
 
 def _report(outcome: Outcome, what: str) -> None:
@@ -178,28 +194,40 @@ def _train_job(cfg: DictConfig) -> None:
             raise KeyboardInterrupt
 
 
+register()  # the processes of a launcher import this module and compose a configuration, but never call main
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "table": _table,
     "fit": _fit,
     "train": _train,
     "card": _card,
     "tune": _tune,
+    "study": lambda words: study_runs([_run_folder(word) for word in words]),
 }
 
 
-def _hydra(arguments: Sequence[str], function: Callable[[DictConfig], None] = _run) -> int:
-    register()
+def _hydra(arguments: Sequence[str], function: Callable[[DictConfig], Any] = _run) -> int:
     sys.argv = ["safari-bench", *arguments]
     # Hydra would print its own traceback and exit; with this it hands the exception over.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    hydra.main(version_base="1.3", config_path=str(root() / "conf"), config_name="config")(function)()
-    return 1 if SWEEP.failed else 0
+    code = 0
+    try:
+        hydra.main(version_base="1.3", config_path=str(root() / "conf"), config_name="config")(function)()
+    except (HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        if sweeps.current() is None:
+            raise
+        print(f"error: the sweep ended early: {type(error).__name__}: {error}", file=sys.stderr)  # e.g. workers died
+        code = 1
+    finally:
+        code = max(code, sweeps.finish())
+    return max(code, int(any(_FAILED)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    SWEEP.total = SWEEP.failed = 0
+    _FAILED.clear()
     try:
         if words and "=" not in words[0] and not words[0].startswith("-"):
             if words[0] not in VERBS:
@@ -210,41 +238,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; what is finished is kept. Run the same command again to do the rest", file=sys.stderr)
         return 130
     except (HydraException, OmegaConfBaseException) as error:  # before OSError, which one of Hydra's own is
-        print(f"error: {_explain(error, words)}", file=sys.stderr)
+        print(f"error: {explain(error, words)}", file=sys.stderr)
         return 2
-    except (ConfigError, DataError, PriorError, TableError) as error:
+    except (sweeps.Refused, ConfigError, DataError, LoggerError, PriorError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (JobFailed, LedgerError, TrainingError, OSError) as error:
+    except (LedgerError, TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
         GlobalHydra.instance().clear()
-
-
-def _explain(error: Exception, words: Sequence[str]) -> str:
-    """Hydra's message, with the list of what exists where a key is misspelt."""
-    match = re.search(r"Could not override '([^']+)'", str(error))
-    if match:
-        key = match.group(1)
-        known = _known_keys(key.rpartition(".")[0], [w for w in words if not w.lstrip("+~").startswith(f"{key}=")])
-        if known and key.rpartition(".")[2] not in known:
-            return unknown_key(key, known)
-    said = str(error).split("Config search path:")[0]
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-    lines = [line for line in said.splitlines() if line and "full_key:" not in line and "object_type=" not in line]
-    if cause is not None:
-        lines += [str(cause).splitlines()[0]]
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _known_keys(parent: str, words: Sequence[str]) -> list[str]:
-    """The keys beside a misspelt one, from composing the rest of the command line."""
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-            cfg: Any = hydra.compose("config", overrides=[w for w in words if "=" in w and not w.startswith("-")])
-            node = OmegaConf.select(cfg, parent) if parent else cfg
-            return [str(key) for key in node] if isinstance(node, DictConfig) else []
-    except (HydraException, OmegaConfBaseException):
-        return []  # the rest of the line is not right either: Hydra's own message is shown
