@@ -80,10 +80,12 @@ def test_what_is_no_full_factorial_gives_no_effects() -> None:
 
 def test_the_sentence_follows_the_sign_and_the_interval() -> None:
     row = {"dataset": "photos", "task": "sr_x4", "response": "psnr"}
-    for ends, words in (((-2, -1), "falls short"), ((1, 2), "exceeds"), ((-1, 1), "not distinguishable")):
+    for ends, words in (((-2.0, -1.0), "falls short"), ((1.0, 2.0), "exceeds"), ((-1.0, 1.0), "not distinguishable")):
         said = synergy_sentence(pd.Series(row | {"value": sum(ends) / 2, "ci_low": ends[0], "ci_high": ends[1]}))
         assert words in said and f"{ends[0]:+.2f}" in said
-    assert "not distinguishable" in synergy_sentence(pd.Series(row | {"value": 3, "ci_low": np.nan, "ci_high": np.nan}))
+    assert "not distinguishable" in synergy_sentence(
+        pd.Series(row | {"value": 3.0, "ci_low": np.nan, "ci_high": np.nan})
+    )
 
 
 SETTINGS = {
