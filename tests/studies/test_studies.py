@@ -174,7 +174,12 @@ def test_a_factorial_has_effects_and_heat_maps(tmp_path: Path) -> None:
         write(tmp_path / "f", {"spatial": spatial, "low": low, "high": high}, 2 * spatial + low)
     written = {path.name for path in study(tmp_path / "f")}
     assert {"effects.csv", "heat_psnr.png", "heat_haarpsi.png"} <= written
-    assert "exceed the sum" in (tmp_path / "f" / "study.md").read_text()
+    page = (tmp_path / "f" / "study.md").read_text()
+    assert "exceed the sum" in page
+    # power above half of Nyquist was made to follow 2 spatial + low, and nothing else
+    (said,) = (line for line in page.splitlines() if "high-band error is changed by" in line)
+    assert "spatial by +2.00 dB" in said and "low by +1.00 dB" in said and "; high by" not in said
+    assert "high phase is changed by no weight beyond chance" in page
 
 
 def test_what_cannot_be_studied_is_refused_with_the_remedy(run: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def effects_section(table: pd.DataFrame) -> Iterator[str]:
         "From a full factorial within images: each entry is the change from the smallest to the largest weight, mean "
         "over the levels of the others, with its 95 % interval over images; an interaction is the change of one "
         "weight's effect by the other's. * where p < 0.05 (repeated-measures analysis of variance, not corrected for "
-        "the number of effects)."
+        "the number of effects). Intervals take images as independent, which crops of one photograph are not."
     )
     for (dataset, task), group in table.groupby(["dataset", "task"], sort=False):
         rows = []
@@ -69,6 +69,20 @@ def effects_section(table: pd.DataFrame) -> Iterator[str]:
     if both:
         yield "### Does the gain of both exceed the sum of the gains?"
         yield "\n".join(f"- {synergy_sentence(row)}" for row in both)
+    if len(table):
+        yield "### Which weight changes which failure?"
+        yield "\n".join(_changes(table))
+
+
+def _changes(table: pd.DataFrame) -> Iterator[str]:
+    """Which weight changes which signature: those main effects whose interval leaves out zero."""
+    rows: list[Any] = list(table[~table.effect.str.contains("[x+] ", regex=True)].itertuples())
+    for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
+        for name, (heading, unit, _) in SIGNATURES.items():
+            of = [row for row in rows if (row.dataset, row.task, row.response) == (dataset, task, name)]
+            clear = [row for row in of if row.ci_low > 0 or row.ci_high < 0]
+            said = "; ".join(f"{row.effect} by {judged(row.value, row.ci_low, row.ci_high, unit)}" for row in clear)
+            yield f"- {dataset}, {task}: {heading} is changed by {said or 'no weight beyond chance'}."
 
 
 def curve_section(means: pd.DataFrame, key: str) -> Iterator[str]:
@@ -111,11 +125,16 @@ def _gain(row: Any) -> str:
     if not math.isfinite(row.ci_low):
         return f"{row.mean:.{digits}f}"
     star = "*" if row.p_holm < 0.05 else ""
-    return f"{row.mean:.{digits}f} ({judged(row.gain, row.ci_low, row.ci_high, '' if digits == 3 else 'dB')}){star}"
+    return f"{row.mean:.{digits}f} ({_bare(row.gain, row)}){star}"
 
 
 def _effect(row: Any) -> str:
-    return judged(row.value, row.ci_low, row.ci_high, RESPONSES[row.response][1]) + ("*" if row.p < 0.05 else "")
+    return _bare(row.value, row) + ("*" if row.p < 0.05 else "")
+
+
+def _bare(value: float, row: Any) -> str:
+    """Without the unit, which stands in the head of the column."""
+    return judged(value, row.ci_low, row.ci_high, RESPONSES[row.response][1]).replace(" dB", "")
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
