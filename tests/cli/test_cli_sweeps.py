@@ -13,7 +13,7 @@ import pytest
 from safari_bench.cli import main, sweeps
 from safari_bench.runner import Outcome
 
-SMALL = ["dataset.n=2", "sampler.steps=2", "compute.device=cpu"]
+SMALL = ["prior=gaussian", "dataset.n=2", "sampler.steps=2", "compute.device=cpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_done_unsupported_and_failed_are_told_apart_and_only_what_is_missing_is_
 def test_an_error_no_row_can_hold_stops_its_job_only(capsys, monkeypatch):
     from safari_bench.cli import main as command
 
-    module = sys.modules["safari_bench.cli.main"]
+    module = sys.modules["safari_bench.cli.running"]
     run_cell = module.run_cell
 
     def run(job):
@@ -132,7 +132,7 @@ def test_other_launchers_report_fail_and_resume_alike(launcher):
 
 @pytest.mark.slow
 def test_two_processes_on_the_same_sweep_share_the_work_and_write_no_row_twice():
-    words = ["name=shared", "dataset.n=3", "sampler=dps", "sampler.steps=60", "compute.batch_size=1"]
+    words = ["name=shared", "prior=gaussian", "dataset.n=3", "sampler=dps", "sampler.steps=60", "compute.batch_size=1"]
     words += ["compute.device=cpu", "sampler.zeta=0.5,1,2"]
     both = [start(*words), start(*words)]
     said = [process.communicate(timeout=300)[0] for process in both]

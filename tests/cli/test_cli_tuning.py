@@ -41,6 +41,7 @@ def test_trials_are_resumable_cells_and_the_best_becomes_a_tuned_file(tmp_path, 
 
 def test_the_objective_is_a_loss_whichever_way_a_metric_points():
     words = [
+        "prior=gaussian",
         "name=o",
         "task=denoising",
         "sampler=unconditional",

@@ -12,7 +12,14 @@ from safari_bench.cli import main
 from safari_bench.loggers import WeightsAndBiases, running
 from safari_bench.loggers.wandb_runs import run_name
 
-SMALL = ["dataset.n=3", "sampler=dps", "sampler.steps=2", "compute.device=cpu", "compute.batch_size=1"]
+SMALL = [
+    "prior=gaussian",
+    "dataset.n=3",
+    "sampler=dps",
+    "sampler.steps=2",
+    "compute.device=cpu",
+    "compute.batch_size=1",
+]
 SCORES = ["psnr", "ssim", "haarpsi", "gmsd", "data_consistency", "nfe", "n_backward", "seconds"]
 
 

@@ -52,7 +52,7 @@ def compare(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
         names = table.metric[(table.dataset == place[0]) & (table.task == place[1])].unique()
         for m in (metric(name) for name in names):
             best = _best(m, [numbers[*place, m.name, label] for label in labels])
-            if best is not None:
+            if best is not None and not m.of_set:  # a score of a set has no images to pair
                 values = rows[m.name].where(np.isfinite(rows[m.name])).unstack("label").reindex(columns=labels)
                 found += _column(m, values, best, place)
     return pd.DataFrame(found, columns=_COLUMNS)

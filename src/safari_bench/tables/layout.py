@@ -161,8 +161,12 @@ def _value(line: Line, m: Metric, found: Any) -> str:
         status = set(line.rows.status)
         if status == {"unsupported"}:
             return "n/s"
+        if m.learned and "ok" in status and (m.name in line.rows or m.name in line.set_scores):
+            return "n/a"
         return "failed" if "failed" in status and "ok" not in status else NOTHING
     text = f"{found.mean:z.{m.digits}f}"
+    if m.of_set:
+        return f"{text} ({found.n})"
     half = (found.ci_high - found.ci_low) / 2
     return f"{text} ± {half:.{m.digits}f}" if m.interval and math.isfinite(half) else text
 
@@ -180,6 +184,7 @@ def _notes(line: Line) -> list[str]:
             others = len(set(reasons)) - 1
             more = f" (and {others} other reasons, see per_image.csv)" if others else ""
             notes.append(f"{word}{share}: {_one_line(reasons[0])}{more}")
+    notes += dict.fromkeys(note for record in line.records for note in record.sets.get("notes", []))
     notes += [note for fact, note in FACTS.items() if fact in rows and (rows[fact] == 0).any()]
     if len(line.records) > 1:
         notes.append(f"mean of {len(line.records)} seeds per image")

@@ -1,7 +1,8 @@
 """The cells of a run folder, in the order of the tables, after checking that they may stand in one table."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from safari_bench.ledger import Cell, LedgerError, flatten, run_id
+from safari_bench.ledger import Cell, LedgerError, attached, flatten, run_id
 from safari_bench.tables.variants import name_variants
 from safari_bench.tables.vocabulary import SAMPLERS, TASKS, rank
 
@@ -28,6 +29,7 @@ class Record:
         label: the sampler's name, with the keys that tell its configurations apart where there are several.
         run: the contents of run.json.
         rows: what there is of it, in the dataset's order.
+        sets: the contents of set_scores.json, see `metrics.SetScores`; empty if there is none.
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class Record:
     label: str
     run: Mapping[str, Any]
     rows: pd.DataFrame
+    sets: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def run_folder(self) -> Path:
@@ -74,6 +77,15 @@ class Line:
     def rows(self) -> pd.DataFrame:
         """The rows of every seed."""
         return pd.concat([record.rows for record in self.records], ignore_index=True)
+
+    @property
+    def set_scores(self) -> dict[str, list[tuple[int, float]]]:
+        """Set score -> pictures and value per seed; the value is NaN for want of weights."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for sets in (record.sets for record in self.records if record.sets):
+            for name, value in sets["scores"].items():
+                found.setdefault(name, []).append((int(sets["n"]), math.nan if value is None else float(value)))
+        return found
 
 
 def load(*folders: Path, one_prior: bool = True) -> list[Record]:
@@ -120,7 +132,8 @@ def _record(folder: Path) -> Record:
     dataset, task, sampler = folder.parts[-4:-1]
     try:
         cell = Cell.at(folder)
-        return Record(folder, dataset, task, sampler, sampler, cell.run(), cell.rows())
+        sets = attached(folder, "set_scores")
+        return Record(folder, dataset, task, sampler, sampler, cell.run(), cell.rows(), sets)
     except LedgerError as error:
         raise TableError(str(error)) from error
 

@@ -53,7 +53,13 @@ class Report:
 
     def legend(self) -> list[str]:
         """One line for every column and sign, without those of the marks."""
-        said = [f"{m.heading}: {m.meaning}" for m in map(metric, dict.fromkeys(self.table.metric))]
+        known = [metric(name) for name in dict.fromkeys(self.table.metric)]
+        said = [f"{m.heading}: {m.meaning}" for m in known]
+        if any(m.learned for m in known):
+            said += [
+                "n/a: the weights of this score were not found; `safari-bench weights` says which file goes where, "
+                "then `safari-bench score RUN metrics=perceptual` fills in the column"
+            ]
         return [
             *said,
             "↑ higher is better, ↓ lower is better, → nearer to that number is better",

@@ -45,10 +45,12 @@ def summary(lines: Sequence[Line]) -> pd.DataFrame:
 
     Several seeds of an image are averaged first. n counts the images whose value is finite; with one the interval is
     NaN, with none the mean too. A line without any score is there with n = 0, for every metric its neighbours have.
+    A score of all pictures as one set has no interval; its n is the least of any seed.
     """
     known: dict[tuple[str, str], set[str]] = {}
     for line in lines:
-        known.setdefault((line.first.dataset, line.first.task), set()).update(scores(line.rows.columns))
+        names = [*scores(line.rows.columns), *line.set_scores]
+        known.setdefault((line.first.dataset, line.first.task), set()).update(names)
     found = []
     for line in lines:
         first, images = line.first, _mean_over_seeds(line)
@@ -56,11 +58,13 @@ def summary(lines: Sequence[Line]) -> pd.DataFrame:
         for name in scores(known[first.dataset, first.task]):
             values = images[name].to_numpy() if name in images else np.empty(0)
             statistics = interval(values, "/".join([*(record.run["run_id"] for record in line.records), name]))
+            if name in line.set_scores:
+                statistics = _of_sets(line.set_scores[name])
             noise = task.get("sigma"), task.get("sigma_range")
             n, *rest = statistics
             found.append((first.dataset, first.task, *noise, first.label, name, n, len(line.records), *rest))
-    names = [*_PLACE, "metric", "n", "seeds", "mean", "ci_low", "ci_high"]
-    return pd.DataFrame(found, columns=names)
+    columns = [*_PLACE, "metric", "n", "seeds", "mean", "ci_low", "ci_high"]
+    return pd.DataFrame(found, columns=columns)
 
 
 def wide(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
@@ -134,6 +138,14 @@ def interval(values: np.ndarray, name: str) -> tuple[int, float, float, float]:
     found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, batch=batch, method="percentile", random_state=random)
     low, high = found.confidence_interval
     return len(values), float(values.mean()), float(low), float(high)
+
+
+def _of_sets(found: Sequence[tuple[int, float]]) -> tuple[int, float, float, float]:
+    """As `interval`, of the set scores of several seeds."""
+    finite = [(n, value) for n, value in found if math.isfinite(value)]
+    if not finite:
+        return 0, math.nan, math.nan, math.nan
+    return min(n for n, _ in finite), math.fsum(value for _, value in finite) / len(finite), math.nan, math.nan
 
 
 def _mean_over_seeds(line: Line) -> pd.DataFrame:
