@@ -104,7 +104,8 @@ def signatures_section(means: pd.DataFrame) -> Iterator[str]:
         said = []
         for name, (heading, unit, _) in SIGNATURES.items():
             of = group[group.response == name]
-            low, high = of.loc[of["mean"].idxmin()], of.loc[of["mean"].idxmax()]
+            ordered = of.sort_values("mean")
+            low, high = ordered.iloc[0], ordered.iloc[-1]
             ends = [f"{end['mean']:.{_DIGITS[unit]}f} ({end.label})" for end in (low, high)]
             said.append(f"- {heading}{f' in {unit}' if unit else ''}: from {ends[0]} to {ends[1]}")
         yield f"### {dataset}, {task}\n\n" + "\n".join(said)
