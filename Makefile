@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One test process a core (nproc honours taskset), at most four, each with one thread.
 PARALLEL := --numprocesses $(shell nproc) --maxprocesses 4 --dist worksteal
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-table1 smoke train-prior test test-slow lint format clean
+.PHONY: help setup reproduce-table1 ablation tune smoke train-prior test test-slow lint format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,16 @@ TABLE1_ := table1_embedded
 reproduce-table1: setup ## compute Table 1 on the images that ship; SCALE=paper: on FFHQ and ImageNet, needs GPUs
 	$(if $(TABLE1_$(SCALE)),,$(error SCALE=$(SCALE): expected paper, or nothing for the images that ship))
 	$(BIN)/safari-bench -m experiments=$(TABLE1_$(SCALE)) $(ARGS)
+
+ABLATIONS := components factorial cutoff factor
+ablation: setup ## what each part of psi does: four studies in results/ablation_*, under 30 minutes on two cores
+	for study in $(ABLATIONS); do $(BIN)/safari-bench -m experiments=ablation_$$study hydra/launcher=joblib hydra.launcher.n_jobs=2 $(ARGS) || exit 1; done
+	$(BIN)/safari-bench study $(ABLATIONS:%=results/ablation_%)
+
+tune: setup ## search settings on tuning images: make tune TASK=sr_x4 SAMPLER=safari; writes conf/tuned/
+	@test -n "$(TASK)" -a -n "$(SAMPLER)" || { echo "say which: make tune TASK=sr_x4 SAMPLER=safari"; exit 2; }
+	$(BIN)/safari-bench -m experiments=tune_optuna name=tune_$(TASK)_$(SAMPLER) task=$(TASK) sampler=$(SAMPLER) $(ARGS)
+	$(BIN)/safari-bench tune tune_$(TASK)_$(SAMPLER)
 
 smoke: setup ## one small cell end to end, seconds
 	$(BIN)/safari-bench experiments=smoke $(ARGS)

@@ -23,7 +23,9 @@ ALLOWED = {
     "fidelity": {"shapes", "operators"},
     "samplers": {"shapes", "diffusion", "operators", "fidelity", "rng"},
     "runner": {"shapes", "rng", "data", "metrics", "ledger", "machine", "diffusion", "operators", "samplers"},
+    "loggers": {"ledger"},
     "tables": {"ledger"},
+    "studies": {"ledger", "tables"},
     "card": {"shapes", "rng", "data", "diffusion", "metrics", "operators", "samplers"},
     "training": {"shapes", "rng", "data", "diffusion", "priors"},
     "cli": {
@@ -40,6 +42,8 @@ ALLOWED = {
             "fidelity",
             "samplers",
             "runner",
+            "loggers",
+            "studies",
             "tables",
             "training",
             "card",
@@ -47,8 +51,8 @@ ALLOWED = {
     },
 }
 #: libraries that belong to some rooms only
-ONLY = {"hydra": {"cli"}, "omegaconf": {"cli"}}
-NEVER = {"tables": {"torch"}, "ledger": {"torch"}}
+ONLY = {"hydra": {"cli"}, "omegaconf": {"cli"}, "wandb": {"loggers"}, "tensorboard": {"loggers"}}
+NEVER = {"tables": {"torch"}, "ledger": {"torch"}, "studies": {"torch"}}
 
 
 def room(path: Path) -> str:

@@ -38,7 +38,9 @@ def test_every_option_builds(group, tmp_path):
         if option in PAPER_SCALE:
             continue
         needs = own_checkpoint(tmp_path) if option == "diffusers" else []
-        cells = jobs(compose(f"{group}={option}", "dataset.n=1", *needs), lambda: False)
+        if group == "logger" and option != "csv":
+            pytest.importorskip(option)  # installed by those who want it
+        cells = jobs(compose(f"{group}={option}", "dataset.n=1", f"output={tmp_path}", *needs), lambda: False)
         assert cells[0].sampler_name == "degraded"
 
 
@@ -86,9 +88,11 @@ def test_geometry_follows_the_size_of_the_images():
 
 @pytest.mark.parametrize("overlay", EXPERIMENTS)
 def test_every_overlay_composes_and_binds(overlay):
+    text = (root() / "experiments" / f"{overlay}.yaml").read_text()
+    if "hydra/sweeper: optuna" in text:
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     cfg = compose(f"experiments={overlay}")
     check(cfg)
-    text = (root() / "experiments" / f"{overlay}.yaml").read_text()
     for word in ("Question:", "Cost:"):
         assert word in text
 

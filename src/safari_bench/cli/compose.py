@@ -10,20 +10,21 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from safari_bench import NUMBERS, __version__, machine
 from safari_bench.cli.precision import set_layout, set_precision
-from safari_bench.cli.schema import ConfigError, check, root
+from safari_bench.cli.schema import ConfigError, check, checked_loggers, root
 from safari_bench.data import Dataset
 from safari_bench.ledger import run_id
+from safari_bench.loggers import LoggerError
 from safari_bench.metrics import Suite
 from safari_bench.operators import make_noise
 from safari_bench.priors.unet import PriorError
-from safari_bench.runner import Job, Task
+from safari_bench.runner import Job, Logger, Task
 from safari_bench.samplers import Degraded, Sampler
 
-__all__ = ["dataset_of", "device_of", "jobs", "limit", "prior_of", "refused", "suite_of"]
+__all__ = ["dataset_of", "device_of", "jobs", "limit", "loggers_of", "prior_of", "refused", "suite_of"]
 
 
 def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job]:
@@ -56,6 +57,7 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         folder=Path(values["output"]) / values["name"],
         stop=stop,
         label=label,
+        loggers=_loggers(json.dumps(values["logger"])),
     )
 
     def job(name: str, method: Sampler, method_values: Mapping[str, Any], prior: Mapping[str, Any]) -> Job:
@@ -115,7 +117,7 @@ def refused(group: str, build: Callable[[], Any]) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, ValueError):
             raise ConfigError(f"{group}: {cause}") from error
-        if isinstance(cause, PriorError):
+        if isinstance(cause, PriorError | LoggerError):
             raise cause from error
         raise
 
@@ -129,6 +131,23 @@ def dataset_of(node: Mapping[str, Any]) -> Dataset:
 def _dataset(values: str) -> Dataset:
     dataset: Dataset = refused("dataset", lambda: instantiate(json.loads(values), _convert_="all"))
     return dataset
+
+
+def loggers_of(cfg: DictConfig) -> tuple[Logger, ...]:
+    """The loggers a configuration asks for.
+
+    Raises:
+        ConfigError: see `schema.check`.
+        LoggerError: one of them cannot work here.
+    """
+    return _loggers(json.dumps(checked_loggers(OmegaConf.to_container(cfg.logger, resolve=True))))
+
+
+@lru_cache(maxsize=2)
+def _loggers(values: str) -> tuple[Logger, ...]:
+    """Built once per process: whether they can work is found out before anything is sampled."""
+    nodes = json.loads(values).values()
+    return tuple(refused("logger", lambda: [instantiate(node, _convert_="all") for node in nodes]))
 
 
 @lru_cache(maxsize=2)

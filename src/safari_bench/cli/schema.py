@@ -17,7 +17,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
-__all__ = ["Config", "ConfigError", "check", "register", "root"]
+__all__ = ["Config", "ConfigError", "check", "checked_loggers", "register", "root"]
 
 
 class ConfigError(Exception):
@@ -51,12 +51,6 @@ class SigmaRange(Enum):
 
     minus_one_one = "minus_one_one"
     zero_one = "zero_one"
-
-
-class LoggerKind(Enum):
-    """Where rows go besides the run folder."""
-
-    csv = "csv"
 
 
 @dataclass
@@ -100,19 +94,13 @@ class ComputeConfig:
 
 
 @dataclass
-class LoggerConfig:
-    """See LoggerKind."""
-
-    kind: LoggerKind = LoggerKind.csv
-
-
-@dataclass
 class Config:
     """The root. Groups without a type here are checked against the signature of their `_target_`."""
 
     name: str = "default"
     seed: int = 0
     precision: Precision = Precision.fp32
+    objective: str = "haarpsi"  # what a sweeper that learns makes best
     output: str = "results"
     dataset: dict[str, Any] = field(default_factory=dict)
     prior: dict[str, Any] = field(default_factory=dict)
@@ -120,7 +108,7 @@ class Config:
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
     sampler: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    logger: dict[str, Any] = field(default_factory=dict)  # a node for each logger; csv needs none
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     training: dict[str, Any] = field(default_factory=dict)  # safari-bench train, see experiments/train_prior.yaml
 
@@ -166,8 +154,18 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     for key in ("data", "recipe"):
         if values["training"]:
             values["training"][key] = _checked_node(f"training.{key}", values["training"][key])
+    values["logger"] = checked_loggers(values["logger"])
     values["task"]["operator"] = _checked_node("task.operator", values["task"]["operator"])
     return dict(values)
+
+
+def checked_loggers(node: Any) -> dict[str, Any]:
+    """The node of every logger but csv, whose files are written in any case.
+
+    Raises:
+        ConfigError: see `check`.
+    """
+    return {key: _checked_node(f"logger.{key}", value) for key, value in node.items() if value}
 
 
 def unknown_key(key: str, known: Mapping[str, Any] | list[str]) -> str:

@@ -1,41 +1,169 @@
-"""The configurations that a sweep is made of, composed in this process and without running any."""
+"""How the jobs of a sweep end, whichever processes they run in: one summary, and the exit code.
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
-from typing import Any
+Every job writes what became of its cells to a file in the run folder, so that the process that began the sweep hears of
+it from any launcher, and notices jobs that died without a word.
+"""
 
-import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
-from safari_bench.cli.schema import register, root
+from safari_bench.ledger import make_folder, write_atomic
+from safari_bench.runner import Outcome
 
-__all__ = ["configurations", "grid"]
+__all__ = ["Ending", "JobReport", "Refused", "begin", "current", "ending", "finish"]
+
+_FOLDER = "SAFARI_BENCH_SWEEP"  # the environment variable that tells a launcher's processes where to report
+_DONE, _SKIPPED, _UNSUPPORTED, _FAILED, _BUSY = "done", "skipped as done", "unsupported", "failed", "left to others"
+#: where jobs of one sweep say different things of a cell they share, the first of these holds
+_STATES = (_FAILED, _UNSUPPORTED, _DONE, _SKIPPED, _BUSY)
+_SHOWN = 40  # lines
 
 
-def grid(params: Mapping[str, Any] | None, words: Sequence[str]) -> list[Override]:
-    """Every override of a sweep: the grid an overlay brings, over which the command line wins."""
-    found = {str(key): f"{key}={value}" for key, value in (params or {}).items()}
-    found |= {word.split("=", 1)[0]: word for word in words if "=" in word}
-    return OverridesParser.create().parse_overrides(list(found.values()))
+class Refused(BaseException):
+    """A sweep that must not begin. Hydra goes on after any Exception that a callback raises."""
 
 
-def configurations(words: Sequence[str]) -> Iterator[DictConfig]:
-    """One configuration per combination of what words and their overlay sweep over; one if they sweep over nothing.
+@dataclass(frozen=True)
+class Ending:
+    """What became of a cell.
 
-    Raises:
-        HydraException: a word makes no configuration.
+    Args:
+        cell: tells cells apart: the folder.
+        what: the same for people.
+        reason: one line, for cells that were not computed.
     """
-    register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        fixed = [word for word in words if not any(o.is_sweep_override() for o in grid(None, [word]))]
-        params = hydra.compose("config", overrides=fixed, return_hydra_config=True).hydra.sweeper.params
-        axes = [
-            [f"{str(o.input_line).split('=', 1)[0]}={value}" for value in o.sweep_string_iterator()]
-            if o.is_sweep_override()
-            else [str(o.input_line)]
-            for o in grid(params, words)
-        ]
-        for combination in product(*axes):
-            yield hydra.compose("config", overrides=list(combination))
+
+    cell: str
+    what: str
+    state: str
+    reason: str = ""
+
+
+def ending(outcome: Outcome, what: str) -> Ending:
+    """The ending of a cell that the runner came back from."""
+    cell, counts = str(outcome.folder), outcome.counts
+    reason = _first_line(outcome.reasons[0]) if outcome.reasons else ""
+    if counts.get("failed"):
+        return Ending(cell, what, _FAILED, f"{counts['failed']} of {outcome.total} images: {reason}")
+    if counts.get("unsupported") == outcome.total:
+        return Ending(cell, what, _UNSUPPORTED, reason)
+    return Ending(cell, what, _DONE if outcome.attempted else _SKIPPED)
+
+
+@dataclass
+class JobReport:
+    """One job's account of its cells; see `Ending`.
+
+    Args:
+        file: where it stands; rewritten whenever a cell ends.
+        label: prefix of everything the job prints, e.g. "[3/27] ".
+    """
+
+    file: Path
+    label: str
+    endings: list[Ending] = field(default_factory=list)
+
+    def note(self, found: Ending) -> None:
+        self.endings.append(found)
+        self._write(ended=False)
+
+    def failed(self, cell: str, what: str, error: Exception) -> None:
+        """Note an error that the runner did not make a row of. The traceback of an unforeseen one goes to stderr."""
+        if not type(error).__module__.startswith("safari_bench"):
+            traceback.print_exception(error)
+        self.note(Ending(cell, what, _FAILED, f"{type(error).__name__}: {_first_line(str(error))}"))
+
+    def busy(self, cell: str, what: str, why: str) -> None:
+        self.note(Ending(cell, what, _BUSY, _first_line(why)))
+
+    def _write(self, ended: bool) -> None:
+        endings = [asdict(found) for found in self.endings]
+        write_atomic(self.file, json.dumps({"ended": ended, "endings": endings}).encode())
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep under way, seen from the process that began it or from one of its jobs."""
+
+    folder: Path
+    total: int
+
+    @contextmanager
+    def job(self, number: int) -> Iterator[JobReport]:
+        """The context a job runs in. An Exception ends the job, never the sweep."""
+        report = JobReport(self.folder / f"{number}.json", f"[{number + 1}/{self.total}] " if self.total else "")
+        try:
+            yield report
+        except Exception as error:
+            report.failed(f"job {number + 1}", f"job {number + 1}", error)
+        report._write(ended=True)
+
+
+def begin(run_folder: Path, total: int) -> None:
+    """Makes the place where jobs report to.
+
+    Args:
+        total: how many jobs there will be; 0 where nobody knows.
+    """
+    folder = run_folder.resolve() / ".sweeps" / f"{time.time_ns()}-{os.getpid()}"
+    make_folder(folder)
+    write_atomic(folder / "total", str(total).encode())
+    os.environ[_FOLDER] = str(folder)
+
+
+def current() -> Sweep | None:
+    """The sweep this process belongs to, if any."""
+    folder = os.environ.get(_FOLDER)
+    return Sweep(Path(folder), int((Path(folder) / "total").read_text())) if folder else None
+
+
+def finish() -> int:
+    """Print the summary of the sweep this process began, if it did, and clear its reports away.
+
+    Returns:
+        the exit code: 1 if a cell failed or a job ended without a word, else 0.
+    """
+    sweep = current()
+    if sweep is None or not sweep.folder.name.endswith(f"-{os.getpid()}"):
+        return 0
+    reports = {int(path.stem): json.loads(path.read_bytes()) for path in sweep.folder.glob("*.json")}
+    lost = [number for number in range(sweep.total) if not reports.get(number, {"ended": False})["ended"]]
+    endings = [Ending(**found) for number in sorted(reports) for found in reports[number]["endings"]]
+    cells: dict[str, Ending] = {}
+    for found in sorted(endings, key=lambda found: _STATES.index(found.state), reverse=True):
+        cells[found.cell] = found
+    _print(cells, len(reports), lost)
+    shutil.rmtree(sweep.folder)
+    if not any(sweep.folder.parent.iterdir()):
+        sweep.folder.parent.rmdir()
+    del os.environ[_FOLDER]
+    return int(bool(lost) or any(found.state == _FAILED for found in cells.values()))
+
+
+def _print(cells: Mapping[str, Ending], jobs: int, lost: list[int]) -> None:
+    counts = {state: sum(found.state == state for found in cells.values()) for state in _STATES}
+    order = (_DONE, _SKIPPED, _UNSUPPORTED, _FAILED, _BUSY)
+    said = ", ".join(f"{counts[state]} {state}" for state in order if counts[state] or state != _BUSY)
+    print(f"sweep: {jobs} jobs, {len(cells)} cells: {said}")
+    lines = [f"  {f.state}: {f.what}: {f.reason}" for s in _STATES for f in cells.values() if f.state == s and f.reason]
+    if lost:
+        numbers = ", ".join(str(number + 1) for number in lost)
+        lines.append(f"  ended without a word (interrupted, killed, or out of memory): jobs {numbers}")
+    print("\n".join(lines[:_SHOWN]), end="\n" if lines else "")
+    if len(lines) > _SHOWN:
+        print(f"  and {len(lines) - _SHOWN} more")
+    if counts[_FAILED] or counts[_BUSY] or lost:
+        print("the same command again does only what is missing")
+    sys.stdout.flush()
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")[:300]

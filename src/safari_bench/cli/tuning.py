@@ -1,18 +1,37 @@
 """`safari-bench tune`: what a sweep over tuning images says, written to conf/tuned."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from omegaconf import OmegaConf
 
-from safari_bench.tables import Choice, choose
+from safari_bench.cli.schema import ConfigError
+from safari_bench.ledger import Cell
+from safari_bench.tables import Choice, choose, vocabulary
 
-__all__ = ["write_tuned"]
+__all__ = ["objective", "write_tuned"]
+
+
+def objective(metric: str, cell: Path) -> float:
+    """How far from best a cell is in a metric, in the mean over its images; infinite if one of them has no score.
+
+    Raises:
+        ConfigError: the rows have no such metric.
+    """
+    rows = Cell.at(cell).rows()
+    if metric not in rows:
+        raise ConfigError(f"objective: got {metric!r}, which no row of {cell} has; expected one of {list(rows)[13:]}")
+    mean = float(rows[metric].mean()) if (rows.status == "ok").all() else math.nan
+    loss = vocabulary.metric(metric).loss(mean)
+    return loss if math.isfinite(loss) else math.inf
 
 
 def write_tuned(run: Path, metric: str, conf: Path, also: Sequence[str] = ()) -> list[Path]:
-    """Write conf/tuned/<prior>/<task>/<sampler>.yaml for every method that the sweep has several configurations of.
+    """Write conf/tuned/<prior>/<task>/<sampler>.yaml for every method that the sweep has several configurations of,
+    and beside it a CSV of all of them, best first.
 
     Args:
         also: keys of samplers that are written although the sweep did not vary them, such as steps, on which the best
@@ -28,6 +47,7 @@ def write_tuned(run: Path, metric: str, conf: Path, also: Sequence[str] = ()) ->
         path = conf / "tuned" / choice.prior / choice.task / f"{choice.sampler}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_text(choice, run, metric, also), encoding="utf-8")
+        pd.DataFrame(choice.trials).to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
         written.append(path)
         said = ", ".join(f"{key}={value}" for key, value in choice.settings.items())
         edge = f"  (at the edge of the grid: {', '.join(choice.at_edge)})" if choice.at_edge else ""

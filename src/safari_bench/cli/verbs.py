@@ -45,8 +45,8 @@ def manifest(arguments: Sequence[str], launch: Launch) -> int:
 
 def plan(arguments: Sequence[str]) -> int:
     """safari-bench plan [key=value...]: what cells cost, by counting calls and timing one; restores nothing."""
+    from safari_bench.cli.grids import configurations
     from safari_bench.cli.planning import Plan
-    from safari_bench.cli.sweeps import configurations
 
     found = Plan()
     for cfg in configurations([word for word in arguments if word not in ("-m", "--multirun")]):

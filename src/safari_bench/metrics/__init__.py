@@ -12,6 +12,7 @@ from safari_bench.metrics.consistency import data_consistency
 from safari_bench.metrics.contract import ImageMetric, Suite
 from safari_bench.metrics.paired import Gmsd, HaarPsi, Psnr, Ssim
 from safari_bench.metrics.perceptual import Lpips
+from safari_bench.metrics.phase import PhaseCoherence
 from safari_bench.metrics.sets import SetScores
 from safari_bench.metrics.spectrum import SpectrumError, ring_power
 from safari_bench.metrics.weights import BACKBONES, WeightsError
@@ -22,6 +23,7 @@ __all__ = [
     "HaarPsi",
     "ImageMetric",
     "Lpips",
+    "PhaseCoherence",
     "Psnr",
     "SetScores",
     "SpectrumError",

@@ -11,7 +11,7 @@ from torch import Tensor
 from safari_bench.metrics.contract import unit_pair
 from safari_bench.shapes import Image, PerImage
 
-__all__ = ["BANDS", "SpectrumError"]
+__all__ = ["BANDS", "SpectrumError", "band_rings", "rings", "windowed_spectrum"]
 
 #: Radial frequency as a fraction of Nyquist, lower edge excluded, upper edge included. Octaves: what x4 downsampling
 #: keeps, what x2 downsampling keeps beyond that, and the rest up to the circle of Nyquist; corners belong to no band.
@@ -51,10 +51,7 @@ class SpectrumError:
         """dB, (b,)."""
         restored, reference = unit_pair(x_hat, x, min_side=16)
         ratio = (ring_power(restored) + ROUNDING_POWER) / (ring_power(reference) + ROUNDING_POWER)
-        nyquist = min(x.shape[-2:]) / 2
-        lower, upper = (edge * nyquist for edge in BANDS[self.band])
-        rings = slice(math.floor(lower) + 1, math.floor(upper) + 1)
-        decibels: Tensor = 10 * ratio[..., rings].log10()
+        decibels: Tensor = 10 * ratio[..., band_rings(self.band, min(x.shape[-2:]))].log10()
         return decibels.mean((1, 2))
 
 
@@ -63,17 +60,33 @@ def ring_power(image: Tensor) -> Tensor:
 
     The window has unit energy, so white noise of variance v has expected power v in every ring but those next to 0.
     """
+    power = windowed_spectrum(image).abs().square().flatten(-2)
+    ring = rings(*image.shape[-2:]).flatten().to(image.device)
+    size = torch.bincount(ring)
+    mean_power: Tensor = power.new_zeros(*power.shape[:-1], len(size)).index_add(-1, ring, power) / size
+    return mean_power
+
+
+def windowed_spectrum(image: Tensor) -> Tensor:
+    """fft2 of images, (b, c, h, w), mean (under the window) removed, periodic Hann window of unit energy."""
     h, w = image.shape[-2:]
     window = torch.outer(_hann(h), _hann(w)).to(image.device)
     window = window / window.norm()
     mean = (image * window).sum((-2, -1), keepdim=True) / window.sum()
-    power = torch.fft.fft2((image - mean) * window).abs().square().flatten(-2)
+    spectrum: Tensor = torch.fft.fft2((image - mean) * window)
+    return spectrum
 
+
+def rings(h: int, w: int) -> Tensor:
+    """The ring that each frequency of fft2 belongs to, (h, w): radial frequency in steps of the shorter side."""
     frequency = torch.hypot(*torch.meshgrid(_frequencies(h), _frequencies(w), indexing="ij"))
-    ring = (frequency * min(h, w)).round().long().flatten().to(image.device)
-    size = torch.bincount(ring)
-    mean_power: Tensor = power.new_zeros(*power.shape[:-1], len(size)).index_add(-1, ring, power) / size
-    return mean_power
+    return (frequency * min(h, w)).round().long()
+
+
+def band_rings(band: str, side: int) -> slice:
+    """The rings of a band for images whose shorter side is given."""
+    lower, upper = (edge * side / 2 for edge in BANDS[band])
+    return slice(math.floor(lower) + 1, math.floor(upper) + 1)
 
 
 def _hann(n: int) -> Tensor:

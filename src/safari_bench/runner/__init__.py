@@ -3,8 +3,20 @@
 from safari_bench.runner.capacity import fitting
 from safari_bench.runner.cell import run_cell
 from safari_bench.runner.forecast import Forecast, Timing, calls, forecast, time_calls
-from safari_bench.runner.job import Job, Noise, Outcome, Task
+from safari_bench.runner.job import Job, Logger, Noise, Outcome, Task
 from safari_bench.runner.scoring import Rescored, rescore
 
-__all__ = ["Forecast", "Job", "Noise", "Outcome", "Rescored", "Task", "Timing", "calls", "fitting", "forecast"]
-__all__ += ["rescore", "run_cell", "time_calls"]
+__all__ = [
+    "Forecast",
+    "Job",
+    "Logger",
+    "Noise",
+    "Outcome",
+    "Rescored",
+    "Task",
+    "Timing",
+    "calls",
+    "fitting",
+    "forecast",
+]
+__all__ += ["forecast", "rescore", "run_cell", "time_calls"]

@@ -1,9 +1,11 @@
 """One cell: images -> y -> restore -> score -> rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 
+import pandas as pd
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,7 +32,12 @@ def run_cell(job: Job) -> Outcome:
     with cell.lock():
         cell.open(job.run)
         missing = set(cell.missing())
-        interrupted = _compute(job, cell, records, missing) if missing else False
+        with ExitStack() as following:
+            run, found = cell.run(), [log for log in job.loggers if missing or log.wants(cell.folder, job.run)]
+            told = [following.enter_context(log.follow(cell.folder, run)) for log in found]
+            if len(cell.rows()):
+                _tell(told, cell)
+            interrupted = _compute(job, cell, records, missing, told) if missing else False
         notes = []
         if len(cell.rows()) == len(records):
             cell.close()
@@ -49,7 +56,18 @@ def run_cell(job: Job) -> Outcome:
     )
 
 
-def _compute(job: Job, cell: Cell, records: Sequence[Record], missing: set[str]) -> bool:
+def _tell(told: Sequence[Callable[[pd.DataFrame], None]], cell: Cell) -> None:
+    for tell in told:
+        tell(cell.rows())
+
+
+def _compute(
+    job: Job,
+    cell: Cell,
+    records: Sequence[Record],
+    missing: set[str],
+    told: Sequence[Callable[[pd.DataFrame], None]],
+) -> bool:
     """Work through the batches that hold missing images. Returns whether it was asked to stop."""
     job = replace(job, batch_size=fitting(job))
     capacity = _warmed_up(job, min(job.batch_size, len(missing)))
@@ -57,6 +75,7 @@ def _compute(job: Job, cell: Cell, records: Sequence[Record], missing: set[str])
     with tqdm(total=len(missing), desc=label, unit="img", bar_format=_BAR, mininterval=1.0) as bar:
         for batch, images in _load(job, records, missing):
             cell.append(Batch(job, cell, batch, images, bar, capacity).rows())
+            _tell(told, cell)
             if job.stop():
                 return True
     return False

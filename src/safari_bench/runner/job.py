@@ -1,10 +1,12 @@
 """What one cell needs, and how it ends."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from safari_bench.rng import Streams
 from safari_bench.samplers.contract import Sampler
 from safari_bench.shapes import Measurement
 
-__all__ = ["Job", "Noise", "Outcome", "Task"]
+__all__ = ["Job", "Logger", "Noise", "Outcome", "Task"]
 
 
 @runtime_checkable
@@ -33,6 +35,23 @@ class Noise(Protocol):
         ...
 
     def __call__(self, y: Measurement, streams: Streams, observed: Tensor | None) -> Measurement: ...
+
+
+@runtime_checkable
+class Logger(Protocol):
+    """Says elsewhere what becomes of a cell. Rows on disk come first: what a logger loses costs no number."""
+
+    def wants(self, cell: Path, run: Mapping[str, Any]) -> bool:
+        """Whether it has yet to be told of a cell that is complete."""
+        ...
+
+    def follow(self, cell: Path, run: Mapping[str, Any]) -> AbstractContextManager[Callable[[pd.DataFrame], None]]:
+        """A context in which the cell is computed.
+
+        It gives a function that is told all rows of the cell there are, at the beginning if there are any, and after
+        every batch. `run` is the contents of run.json.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +90,7 @@ class Job:
         run: what goes to run.json; its run_id names the cell.
         stop: asked between batches; true ends the cell early with all finished rows kept.
         label: prefix of the progress bar.
+        loggers: told of every batch.
     """
 
     dataset: Dataset
@@ -89,6 +109,7 @@ class Job:
     run: Mapping[str, Any]
     stop: Callable[[], bool] = lambda: False
     label: str = ""
+    loggers: Sequence[Logger] = ()
 
     @property
     def cell_folder(self) -> Path:

@@ -27,6 +27,7 @@ class Choice:
         datasets: dataset -> number of images.
         at_edge: keys whose best value is the smallest or largest that was tried.
         runner_up: the second best score; NaN if there is none.
+        trials: every configuration, best first: the keys that were varied, and its score (NaN where an image failed).
     """
 
     prior: str
@@ -39,6 +40,7 @@ class Choice:
     datasets: Mapping[str, int]
     at_edge: tuple[str, ...]
     runner_up: float
+    trials: tuple[Mapping[str, Any], ...] = ()
 
 
 def choose(run_folder: Path, metric: str = "haarpsi") -> list[Choice]:
@@ -95,6 +97,11 @@ def _best(key: tuple[str, str, str], found: list[Line], metric: str) -> Choice:
         datasets=datasets,
         at_edge=tuple(name for name in varied if _is_edge(settings.get(name), [values.get(name) for values in tried])),
         runner_up=_mean(by_settings[ranked[1]], metric) if len(ranked) > 1 else math.nan,
+        trials=tuple(
+            {name: _settings(by_settings[text][0].first).get(name) for name in varied}
+            | {metric: _mean(by_settings[text], metric) if math.isfinite(losses[text]) else math.nan}
+            for text in ranked
+        ),
     )
 
 

@@ -99,6 +99,7 @@ class Metric:
 _SET = "{}, restorations as a set against their references; in brackets how many"
 _LPIPS = "learned perceptual distance ({}), 0 for equal images"
 _SPECTRUM = "power spectrum, {} of Nyquist: dB of power too much (positive) or too little (negative)"
+_PHASE = "phase coherence with the reference, {} of Nyquist: 1 for detail in place, 0 for unrelated detail"
 _ALL = (
     Metric("psnr", "PSNR", "high", 2, True, "peak signal-to-noise ratio in dB"),
     Metric("ssim", "SSIM", "high", 3, True, "structural similarity, at most 1"),
@@ -115,6 +116,8 @@ _ALL = (
     Metric("spectrum_low", "low dB", 0.0, 1, False, _SPECTRUM.format("up to 1/4")),
     Metric("spectrum_mid", "mid dB", 0.0, 1, False, _SPECTRUM.format("1/4 to 1/2")),
     Metric("spectrum_high", "high dB", 0.0, 1, False, _SPECTRUM.format("1/2 to 1")),
+    Metric("phase_mid", "mid phase", "high", 2, False, _PHASE.format("1/4 to 1/2")),
+    Metric("phase_high", "high phase", "high", 2, False, _PHASE.format("1/2 to 1")),
     Metric("nfe", "NFE", None, 0, False, "calls of the prior per image"),
     Metric("n_backward", "backward", None, 0, False, "backward passes per image"),
     Metric("seconds", "s", None, 2, False, "seconds per image: the batch's time divided by its size"),

@@ -1,0 +1,41 @@
+"""The configurations that a sweep is made of, composed in this process and without running any."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from safari_bench.cli.schema import register, root
+
+__all__ = ["configurations", "grid"]
+
+
+def grid(params: Mapping[str, Any] | None, words: Sequence[str]) -> list[Override]:
+    """Every override of a sweep: the grid an overlay brings, over which the command line wins."""
+    found = {str(key): f"{key}={value}" for key, value in (params or {}).items()}
+    found |= {word.split("=", 1)[0]: word for word in words if "=" in word}
+    return OverridesParser.create().parse_overrides(list(found.values()))
+
+
+def configurations(words: Sequence[str]) -> Iterator[DictConfig]:
+    """One configuration per combination of what words and their overlay sweep over; one if they sweep over nothing.
+
+    Raises:
+        HydraException: a word makes no configuration.
+    """
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
+        fixed = [word for word in words if not any(o.is_sweep_override() for o in grid(None, [word]))]
+        params = hydra.compose("config", overrides=fixed, return_hydra_config=True).hydra.sweeper.params
+        axes = [
+            [f"{str(o.input_line).split('=', 1)[0]}={value}" for value in o.sweep_string_iterator()]
+            if o.is_sweep_override()
+            else [str(o.input_line)]
+            for o in grid(params, words)
+        ]
+        for combination in product(*axes):
+            yield hydra.compose("config", overrides=list(combination))

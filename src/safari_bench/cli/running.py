@@ -1,0 +1,113 @@
+"""One job of the command line: the cells of one configuration, what is said of them, and their tables."""
+
+import math
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from safari_bench.cli import sweeps
+from safari_bench.cli.compose import jobs
+from safari_bench.cli.tuning import objective
+from safari_bench.ledger import CellBusy
+from safari_bench.runner import Outcome, run_cell
+from safari_bench.tables import build, render_text
+
+__all__ = ["FAILED", "Interrupt", "run", "tabulate"]
+
+#: images that failed, of each cell that this process computed.
+FAILED: list[int] = []
+
+
+class Interrupt:
+    """The first Ctrl-C lets what is in hand finish, the second one drops it."""
+
+    def __init__(self, saved: str) -> None:
+        self.requested = False
+        self._saved = saved
+
+    def __enter__(self) -> "Interrupt":
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print(f"\nstopping after {self._saved}; Ctrl-C again drops it", file=sys.stderr)
+
+
+def run(cfg: DictConfig) -> float | None:
+    """One job: the cells of one configuration. In a sweep it returns what a sweeper that learns is to make small."""
+    sweep = sweeps.current()
+    if sweep is None or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        _cells(cfg, None)
+        tabulate(Path(cfg.output) / cfg.name)
+        return None
+    value = math.inf
+    with sweep.job(HydraConfig.get().job.num) as report:
+        outcome = _cells(cfg, report)
+        if outcome and "direction" in HydraConfig.get().sweeper:
+            value = objective(cfg.objective, outcome.folder)
+    return value
+
+
+def _cells(cfg: DictConfig, report: sweeps.JobReport | None) -> Outcome | None:
+    """Computes the cells of a configuration. In a sweep, none stops the next.
+
+    Returns:
+        the outcome of the last, the method's own; None if it was not computed here.
+    """
+    label, outcome = report.label if report else "", None
+    with Interrupt("the batch in hand, to keep its rows") as interrupt:
+        for job in jobs(cfg, lambda: interrupt.requested, label):
+            what = f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}"
+            place, outcome = (str(job.cell_folder), f"{what} {job.run['run_id']}"), None
+            try:
+                outcome = run_cell(job)
+            except CellBusy as error:
+                if report:
+                    report.busy(*place, str(error))
+                elif job.sampler_name != "degraded":
+                    raise
+                print(f"{what}: {error}", file=sys.stderr)
+                continue
+            except Exception as error:
+                if report is None:
+                    raise
+                report.failed(*place, error)
+                continue
+            if report:
+                report.note(sweeps.ending(outcome, place[1]))
+            if outcome.attempted or not report or job.sampler_name != "degraded":  # in a sweep, said once is enough
+                _report(outcome, what)
+            FAILED.append(outcome.counts.get("failed", 0))
+            if interrupt.requested:
+                raise KeyboardInterrupt
+    return outcome
+
+
+def _report(outcome: Outcome, what: str) -> None:
+    if outcome.attempted == 0:
+        print(f"{what}: complete, nothing to do ({outcome.total} images in {outcome.folder})")
+    bad = {status: n for status, n in outcome.counts.items() if status != "ok"}
+    for status, n in bad.items():
+        print(f"{what}: {n} of {outcome.total} images {status}", file=sys.stderr)
+    for reason in outcome.reasons:
+        print(f"  {reason}", file=sys.stderr)
+    for note in outcome.notes:
+        print(f"{what}: {note}", file=sys.stderr)
+
+
+def tabulate(*folders: Path, all_published: bool = False) -> None:
+    """Write the tables of run folders, as of one, and print them; see `tables.render_text`."""
+    written = build(*folders)
+    print(render_text(*folders, legend=False, all_published=all_published))
+    print(f"in {written[0].parent}: {', '.join(path.name for path in written)}; table1.md explains the columns")

@@ -1,0 +1,58 @@
+"""What every logger says of a cell, wherever it says it."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+
+from safari_bench.ledger import HEAD
+
+__all__ = ["LoggerError", "pictures", "required", "running", "score_columns"]
+
+
+class LoggerError(Exception):
+    """A logger cannot do what was asked of it; said before anything is sampled."""
+
+
+def required(module: str, logger: str, extra: str) -> ModuleType:
+    """Import a package that only some users install.
+
+    Raises:
+        LoggerError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise LoggerError(
+            f"logger={logger} needs a package that is not installed ({error}); pip install 'safari-bench[{extra}]', or "
+            "leave the logger out: rows and tables are files in the run folder in any case"
+        ) from error
+
+
+def score_columns(rows: pd.DataFrame) -> list[str]:
+    """The columns of rows that hold a metric or a cost."""
+    return [name for name in rows.columns if name not in (*HEAD, "image_file") and not rows[name].isna().all()]
+
+
+def running(rows: pd.DataFrame) -> dict[str, float | int]:
+    """Of the rows that there are: how many ended how, and the mean of every score over the images that are ok.
+
+    Only finite values enter a mean; a score without one is left out.
+    """
+    said: dict[str, float | int] = {"images": len(rows)}
+    said |= {status: int((rows.status == status).sum()) for status in ("ok", "failed", "unsupported")}
+    scored = rows[rows.status == "ok"]
+    for name in score_columns(scored):
+        finite = scored[name][np.isfinite(scored[name])]
+        if len(finite):
+            said[name] = float(finite.mean())
+    return said
+
+
+def pictures(cell: Path, image_file: str) -> tuple[Path | None, Path | None]:
+    """The saved restoration and its reference; None where there is none."""
+    both = cell / "images" / image_file, cell.parents[2] / "reference" / image_file
+    restored, reference = (path if image_file and path.is_file() else None for path in both)
+    return restored, reference

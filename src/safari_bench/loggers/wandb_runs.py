@@ -1,0 +1,178 @@
+"""Weights & Biases: one run per cell, all of them files below results/<name>/wandb until they are synchronised."""
+
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import numpy as np
+import pandas as pd
+
+from safari_bench.loggers.contract import LoggerError, pictures, required, running, score_columns
+
+__all__ = ["WeightsAndBiases", "run_name"]
+
+_PATIENCE = 5.0  # seconds until a host that does not answer counts as out of reach
+_MODES = ("auto", "offline", "online")
+_ROWS = ("image_id", "status", "reason")
+
+
+class WeightsAndBiases:
+    """Progress, summary, configuration and a table of the images of every cell.
+
+    The id of a run is made of the experiment's name and the cell's run id, so that a resumed cell resumes its run. The
+    step is the number of images done.
+
+    Args:
+        folder: the run folder, results/<name>; all that W&B writes goes below its wandb/, its logs and caches too.
+        project: of W&B.
+        entity: team or user; None for the key's own.
+        mode: offline writes files only, for `wandb sync` later; online sends them too; auto does as the environment
+            variable WANDB_MODE says, and without one goes online where a key is configured.
+        images: for how many images the table shows restoration and reference.
+
+    Raises:
+        LoggerError: the package is not installed, the mode is unknown, or mode=online cannot work here.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        project: str = "safari_bench",
+        entity: str | None = None,
+        mode: str = "auto",
+        images: int = 64,
+    ) -> None:
+        if mode not in _MODES:
+            raise LoggerError(f"logger.wandb.mode: got {mode!r}, expected one of {', '.join(_MODES)}; try offline")
+        self._wandb = required("wandb", "wandb", "wandb")
+        self.folder = Path(folder).resolve()
+        below = self.folder / "wandb"
+        below.mkdir(parents=True, exist_ok=True)
+        # before its service starts, which reads them once
+        os.environ.update(WANDB_SILENT="true", WANDB_CONSOLE="off", WANDB_DIR=str(self.folder))
+        os.environ.update({f"WANDB_{what.upper()}_DIR": str(below / what) for what in ("data", "cache", "config")})
+        self.project, self.entity, self.images = project, entity, images
+        self.mode = self._checked(mode)
+
+    def wants(self, cell: Path, run: Mapping[str, Any]) -> bool:
+        return not self._marker(run).exists()
+
+    @contextmanager
+    def follow(self, cell: Path, run: Mapping[str, Any]) -> Iterator[Callable[[pd.DataFrame], None]]:
+        """Gives a function that is told all rows there are, after each batch. The W&B run is finished in any case."""
+        last = pd.DataFrame()
+        following = self._begin(cell, run)
+
+        def tell(rows: pd.DataFrame) -> None:
+            nonlocal last
+            last = rows
+            following.log(running(rows), step=len(rows))
+
+        failed = True
+        try:
+            yield tell
+            if len(last):
+                following.summary.update(running(last))
+                following.log({"rows": self._table(cell, last)}, step=len(last))
+            failed = bool(len(last) and (last.status == "failed").any())
+        finally:
+            following.finish(exit_code=int(failed))
+        if len(last) == len(run["ids"]):
+            self._marker(run).parent.mkdir(exist_ok=True)
+            self._marker(run).touch()
+
+    def _marker(self, run: Mapping[str, Any]) -> Path:
+        """Exists once a W&B run holds all rows of a cell."""
+        return self.folder / "wandb" / "finished" / run_name(run)
+
+    def _begin(self, cell: Path, run: Mapping[str, Any]) -> Any:
+        dataset, task, sampler = cell.parts[-4:-1]
+        try:
+            return self._wandb.init(
+                project=self.project,
+                entity=self.entity,
+                mode=self.mode,
+                dir=str(self.folder),
+                id=run_name(run),
+                name=f"{task} {sampler} {run['run_id']}",
+                group=str(run["name"]),
+                job_type=task,
+                tags=[dataset, task, sampler],
+                config={key: value for key, value in run.items() if key != "ids"},
+                resume="allow" if self.mode == "online" else None,
+                reinit="create_new",
+                settings=self._wandb.Settings(init_timeout=30, disable_git=True, save_code=False),
+            )
+        except self._wandb.Error as error:
+            raise LoggerError(f"W&B did not begin a run: {error}; try logger.wandb.mode=offline") from error
+
+    def _table(self, cell: Path, rows: pd.DataFrame) -> Any:
+        scores = score_columns(rows)
+        table = self._wandb.Table(columns=[*_ROWS, "restored", "reference", *scores])
+        for number, (_, row) in enumerate(rows.iterrows()):
+            found = pictures(cell, row.image_file) if number < self.images else (None, None)
+            shown = [self._wandb.Image(str(path)) if path else None for path in found]
+            values = [float(row[name]) if np.isfinite(row[name]) else None for name in scores]
+            table.add_data(*(row[name] for name in _ROWS), *shown, *values)
+        return table
+
+    def _checked(self, mode: str) -> str:
+        """The mode to use."""
+        if mode == "auto" and os.environ.get("WANDB_MODE") in _MODES[1:]:
+            mode = os.environ["WANDB_MODE"]
+        if mode == "offline":
+            return mode
+        host = str(self._wandb.setup().settings.base_url)
+        if not _has_key(host):
+            if mode == "auto":
+                return "offline"
+            raise LoggerError(
+                f"logger.wandb.mode=online needs a key for {host}, and none is configured; set WANDB_API_KEY or say "
+                "wandb login; or use logger.wandb.mode=offline and wandb sync later"
+            )
+        if not getproxies() and not _reachable(host):
+            raise LoggerError(
+                f"W&B at {host} does not answer within {_PATIENCE:g} s; use logger.wandb.mode=offline, and later, from "
+                "a machine with a network: wandb sync results/<name>/wandb/offline-run-*"
+            )
+        return "online"
+
+
+def run_name(run: Mapping[str, Any]) -> str:
+    """The id of a cell's W&B run: its experiment and its run id, without the characters that W&B refuses."""
+    return f"{re.sub('[^A-Za-z0-9_.-]', '-', str(run['name']))[:100]}-{run['run_id']}"
+
+
+def _has_key(host: str) -> bool:
+    """Whether W&B would find credentials without asking for them."""
+    from requests.utils import get_netrc_auth
+
+    return any(os.environ.get(f"WANDB_{name}") for name in ("API_KEY", "IDENTITY_TOKEN_FILE")) or bool(
+        get_netrc_auth(host)
+    )
+
+
+def _reachable(host: str) -> bool:
+    """Whether a connection opens in time. In a thread, because looking up a name cannot be told when to give up."""
+    opened = threading.Event()
+
+    def connect() -> None:
+        parts = urlsplit(host)
+        try:
+            port = parts.port or (80 if parts.scheme == "http" else 443)
+            with socket.create_connection((parts.hostname or "", port), timeout=_PATIENCE):
+                opened.set()
+        except OSError:
+            return
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    return opened.is_set()
