@@ -6,17 +6,5 @@ from safari_bench.runner.forecast import Forecast, Timing, calls, forecast, time
 from safari_bench.runner.job import Job, Logger, Noise, Outcome, Task
 from safari_bench.runner.scoring import Rescored, rescore
 
-__all__ = [
-    "Forecast",
-    "Job",
-    "Logger",
-    "Noise",
-    "Outcome",
-    "Rescored",
-    "Task",
-    "Timing",
-    "calls",
-    "fitting",
-    "forecast",
-]
-__all__ += ["forecast", "rescore", "run_cell", "time_calls"]
+__all__ = ["Forecast", "Job", "Logger", "Noise", "Outcome", "Rescored", "Task", "Timing"]
+__all__ += ["calls", "fitting", "forecast", "rescore", "run_cell", "time_calls"]
