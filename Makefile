@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-table1 smoke test test-slow lint format clean
+.PHONY: help setup reproduce-table1 exact smoke test test-slow lint format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 reproduce-table1: setup ## compute Table 1 on the photographs that ship, print it, write results/table1/
 	$(BIN)/safari-bench -m experiments=table1_photos $(ARGS)
+
+exact: setup ## score every sampler against posteriors that are known exactly, write results/exact/
+	$(BIN)/safari-bench exact $(ARGS)
 
 smoke: setup ## one small cell end to end, seconds
 	$(BIN)/safari-bench experiments=smoke $(ARGS)

@@ -9,7 +9,8 @@ from safari_bench.cli.compose import jobs
 from safari_bench.cli.schema import check, register, root
 
 CONF = root() / "conf"
-EXPERIMENTS = sorted(path.stem for path in (root() / "experiments").glob("*.yaml"))
+#: the overlays; exact.yaml is read by the verb of that name
+EXPERIMENTS = sorted(path.stem for path in (root() / "experiments").glob("*.yaml") if path.stem != "exact")
 TUNED = sorted((CONF / "tuned").glob("*/*/*.yaml"))
 
 

@@ -67,6 +67,7 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
 
     cells = [job("degraded", Degraded(), {"name": "degraded"}, {"name": "none"})]
     if not isinstance(sampler, Degraded):
+        _refused("prior", lambda: denoiser.check(shared["dataset"].image_shape))
         prior = {"name": prior_name, "sha256": denoiser.sha256}
         cells.append(job(values["sampler"]["name"], sampler, values["sampler"], prior))
     return cells

@@ -127,16 +127,33 @@ def _table(arguments: Sequence[str]) -> int:
 
 
 def _fit(arguments: Sequence[str]) -> int:
-    """safari-bench fit [FILE]: fit the Gaussian prior to the train photographs and write its spectrum."""
-    from safari_bench.cli.fitting import write_spectrum
+    """safari-bench fit [gaussian | mixture] [FILE]: fit a prior to the train photographs and write it."""
+    from safari_bench.cli.fitting import write_mixture, write_spectrum
 
-    if len(arguments) > 1:
-        raise ConfigError(f"safari-bench fit takes at most one file to write, got {len(arguments)}")
-    write_spectrum(Path(arguments[0] if arguments else "gaussian_photos.json"))
+    writers = {
+        "gaussian": (write_spectrum, "gaussian_photos.json"),
+        "mixture": (write_mixture, "mixture_photos.safetensors"),
+    }
+    named = bool(arguments) and arguments[0] in writers
+    write, default = writers[arguments[0] if named else "gaussian"]
+    files = arguments[named:]
+    if len(files) > 1:
+        raise ConfigError(
+            f"safari-bench fit takes a prior ({', '.join(writers)}) and at most one file to write, got "
+            f"{' '.join(arguments)}"
+        )
+    write(Path(files[0] if files else default))
     return 0
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"table": _table, "fit": _fit}
+def _exact(arguments: Sequence[str]) -> int:
+    """safari-bench exact [key=value...]: every sampler against posteriors known exactly, see experiments/exact.yaml."""
+    from safari_bench.cli.exact import exact
+
+    return exact(arguments)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"table": _table, "fit": _fit, "exact": _exact}
 
 
 def _hydra(arguments: Sequence[str]) -> int:
