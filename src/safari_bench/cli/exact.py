@@ -200,6 +200,7 @@ def _section(
         tuning_samples=values.tuning_samples,
         tuning_images=values.tuning_images,
         tasks=[task(name) for name in values.tasks],
+        order=list(nodes),
     )
 
 

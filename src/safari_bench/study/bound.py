@@ -131,7 +131,8 @@ def _measured_covariance(prior: GaussianPrior, operator: LinearOperator, rows: I
     return torch.cat([operator.A(v[None]).flatten()[None] for v in V_rows])
 
 
-def _units(y: Measurement) -> Measurement:
+def _units(y: Measurement) -> Tensor:
+    """Unit vectors of the shape of one measurement, (m, *m)."""
     return torch.eye(y[0].numel(), dtype=y.dtype).reshape(-1, *y.shape[1:])
 
 

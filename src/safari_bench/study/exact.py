@@ -6,7 +6,7 @@ that can change its numbers, so that a study that was stopped goes on where it w
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -109,6 +109,7 @@ class Section:
         samples: draws per point.
         tuning_samples: draws per value and image that is tried.
         tuning_images: draws of x and y that values are tried on; the worst counts.
+        order: names of methods as they are listed; what is not named comes last.
     """
 
     name: str
@@ -119,7 +120,8 @@ class Section:
     samples: int
     tuning_samples: int
     tuning_images: int
-    tasks: Sequence[Task] = field(default_factory=tuple)
+    tasks: Sequence[Task]
+    order: Sequence[str] = ()
 
 
 def run(sections: Sequence[Section], folder: Path) -> None:
@@ -146,7 +148,7 @@ def tunings(section: Section, folder: Path) -> list[Row]:
 
 
 def _read(section: Section, folder: Path, suffix: str, columns: Sequence[str]) -> list[Row]:
-    names = [EXACT, *dict.fromkeys(method.name for task in section.tasks for method in task.methods)]
+    names = [EXACT, *section.order]
     found: list[Row] = []
     for task in section.tasks:
         rows = Rows(_path(folder, section, task, suffix), columns).rows

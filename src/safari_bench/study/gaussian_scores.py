@@ -29,6 +29,10 @@ _LEVEL = 0.90
 _CUTOFF = 0.25
 
 
+#: one image per pair
+_Pairs = Float[Tensor, "p c h w"]
+
+
 class _Moments(NamedTuple):
     """What the draws say of a sampler, pixel by pixel."""
 
@@ -120,7 +124,7 @@ class GaussianTruth:
         """Mean over the pixels of squares relative to the posterior's variance."""
         return float((squares.flatten()[self._places] / self._sd**2).mean())
 
-    def _moments(self, u: Image, d: Image) -> _Moments:
+    def _moments(self, u: _Pairs, d: _Pairs) -> _Moments:
         P = len(u)
         middles, halves = u.var(0, keepdim=True), d.square().mean(0, keepdim=True)
         noise2, centre = middles / P, u.mean(0, keepdim=True)
@@ -129,7 +133,7 @@ class GaussianTruth:
         dof = 1 / (f**2 / (P - 1) + (1 - f) ** 2 / P)  # Satterthwaite
         return _Moments((centre - self.mean).square() - noise2, noise2, centre, middles + halves, P, dof, f)
 
-    def _ratio_se(self, u: Image, d: Image, ratio: float) -> float:
+    def _ratio_se(self, u: _Pairs, d: _Pairs, ratio: float) -> float:
         P = len(u)
         each = d.square() + (u - u.mean(0)).square() * P / (P - 1)
         per_pair = (each.flatten(1)[:, self._places] / self._sd**2).mean(1)
@@ -142,7 +146,7 @@ class GaussianTruth:
         upper, lower = (centre + half * s - mean) / self._sd, (centre - half * s - mean) / self._sd
         return float((torch.special.ndtr(upper) - torch.special.ndtr(lower)).mean())
 
-    def _wasserstein(self, u: Image, d: Image, m: _Moments) -> tuple[float, str, float, float]:
+    def _wasserstein(self, u: _Pairs, d: _Pairs, m: _Moments) -> tuple[float, str, float, float]:
         s = m.variance.flatten()[self._places].sqrt()
         bias2 = m.bias2.flatten()[self._places].sum()
         apart = (s.square() - 2 * self._sd * s / _c4(torch.tensor(m.dof, dtype=torch.float64)) + self._sd**2).sum()
@@ -167,7 +171,7 @@ class GaussianTruth:
         return _root(best), "exact" if self._diagonal else "bound", bands[0], bands[1]
 
 
-def _pairs(x_hat: Image) -> tuple[Image, Image]:
+def _pairs(x_hat: Image) -> tuple[_Pairs, _Pairs]:
     first, second = x_hat.double().chunk(2)
     return (first + second) / 2, (first - second) / 2
 

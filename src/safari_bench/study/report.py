@@ -118,7 +118,8 @@ def write_bound(rows: Sequence[Row], folder: Path) -> None:
 def _overview(section: Section, rows: Sequence[Row]) -> str:
     """One line per method, at its largest number of steps that worked."""
     tasks, by_cell = [key for (key,) in grouped(rows, "task")], grouped(rows, "method", "task")
-    methods = [key for (key,) in grouped(rows, "method")]
+    found = [key for (key,) in grouped(rows, "method")]
+    methods = sorted(found, key=[EXACT, *section.order, *found].index)
     cells = [
         [method, *(_summary(by_cell.get((method, task), []), _mixture(section)) for task in tasks)]
         for method in methods
