@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-table1 exact smoke test test-slow lint format clean
+.PHONY: help setup reproduce-table1 exact smoke train-prior test test-slow lint format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ exact: setup ## score every sampler against posteriors that are known exactly, w
 
 smoke: setup ## one small cell end to end, seconds
 	$(BIN)/safari-bench experiments=smoke $(ARGS)
+
+train-prior: setup ## train the network prior; hours on a CPU, goes on where it stopped
+	$(BIN)/safari-bench train $(ARGS)
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -m "not slow and not gpu and not weights" $(ARGS)

@@ -25,6 +25,8 @@ ALLOWED = {
     "samplers": {"shapes", "diffusion", "operators", "fidelity", "rng"},
     "runner": {"shapes", "rng", "data", "metrics", "ledger", "machine", "diffusion", "operators", "samplers"},
     "tables": {"ledger"},
+    "card": {"shapes", "rng", "data", "diffusion", "metrics", "operators", "samplers"},
+    "training": {"shapes", "rng", "data", "diffusion", "priors"},
     "cli": {
         *[
             "shapes",
@@ -41,6 +43,8 @@ ALLOWED = {
             "samplers",
             "runner",
             "tables",
+            "training",
+            "card",
         ]
     },
 }
@@ -92,11 +96,16 @@ def test_random_numbers_are_drawn_in_one_place():
     """
     for path in FILES:
         names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
-        assert not names & {"randn", "rand", "randn_like", "rand_like", "randint", "randperm", "manual_seed"}, path
+        forbidden = {"randn", "rand", "randn_like", "rand_like", "randint", "randperm", "manual_seed"}
+        assert room(path) == "rng" or not names & forbidden, path
         if room(path) not in ("rng", "tables", "operators", "data"):
             assert "Generator" not in names, path
 
 
 def test_torch_weights_are_never_unpickled():
     for path in FILES:
-        assert "torch.load(" not in path.read_text().replace("weights_only=True", ""), path
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                said = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert said.get("weights_only") == "True", path
+        assert "import pickle" not in path.read_text(), path

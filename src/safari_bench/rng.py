@@ -15,7 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Streams"]
+__all__ = ["Streams", "seed_torch"]
+
+
+def seed_torch(seed: int) -> None:
+    """Seed what torch draws by itself, which is a network's first weights and nothing else here."""
+    torch.manual_seed(seed)
 
 
 class Streams:

@@ -3,10 +3,13 @@
 import hydra
 import pytest
 import torch
+from diffusers import UNet2DModel
 from omegaconf import OmegaConf
 
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.schema import check, register, root
+from safari_bench.diffusion import Schedule
+from safari_bench.priors.unet import save
 
 CONF = root() / "conf"
 #: the overlays; exact.yaml is read by the verb of that name
@@ -25,11 +28,19 @@ def compose(*overrides: str):
 
 
 @pytest.mark.parametrize("group", ["prior", "task", "sampler", "guidance", "metrics", "logger", "compute"])
-def test_every_option_builds(group):
+def test_every_option_builds(group, tmp_path):
     assert options(group)
     for option in options(group):
-        cells = jobs(compose(f"{group}={option}", "dataset.n=1"), lambda: False)
+        needs = own_checkpoint(tmp_path) if option == "diffusers" else []
+        cells = jobs(compose(f"{group}={option}", "dataset.n=1", *needs), lambda: False)
         assert cells[0].sampler_name == "degraded"
+
+
+def own_checkpoint(folder) -> list[str]:
+    kinds = dict(down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",))
+    unet = UNet2DModel(block_out_channels=(8,), layers_per_block=1, norm_num_groups=4, **kinds)
+    save(unet, Schedule(), "epsilon", folder)
+    return [f"prior.checkpoint={folder}"]
 
 
 @pytest.mark.parametrize("dataset", ["photos", "leaves"])

@@ -89,7 +89,7 @@ def test_uniform_grid_keeps_both_ends(steps):
 
 def test_other_grids():
     assert [t for t, _ in SCHEDULE.pairs(10, "leading")] == [900, 800, 700, 600, 500, 400, 300, 200, 100, 0]
-    assert [t for t, _ in SCHEDULE.pairs(5, "quadratic")] == [999, 866, 707, 500, 0]
+    assert [t for t, _ in SCHEDULE.pairs(5, "quadratic")] == [999, 499, 292, 133, 0]
     with pytest.raises(ValueError, match="repeats timesteps"):
         SCHEDULE.pairs(900, "quadratic")
 

@@ -19,6 +19,7 @@ from safari_bench.samplers import (
     ILVR,
     MCG,
     MMPS,
+    Biharmonic,
     Degraded,
     DiffPIR,
     PiGDM,
@@ -27,7 +28,9 @@ from safari_bench.samplers import (
     Restarts,
     SaFaRI,
     Sampler,
+    TotalVariation,
     Unconditional,
+    Wiener,
 )
 
 SHAPE = (3, 16, 24)
@@ -54,6 +57,9 @@ SAMPLERS = {
     "diffpir": DiffPIR(steps=STEPS),
     "diffpir_author": DiffPIR(steps=STEPS + 1, start="measurement", last_step=False),
     "pnp_admm": PnPADMM(steps=STEPS),
+    "wiener": Wiener(gaussian=PRIOR),
+    "tv": TotalVariation(iterations=10),
+    "biharmonic": Biharmonic(),
     "dps_restarts": Restarts(sampler=DPS(steps=STEPS // 2), n=2),
 }
 OPERATORS = {
@@ -78,6 +84,9 @@ UNSUPPORTED = {
     ("safari_high", "cs_walsh"): "picture",
     ("safari_high", "phase_retrieval"): "picture",
     ("degraded", "phase_retrieval"): "phase",
+    **{("wiener", o): "LinearOperator" for o in ("phase_retrieval", "hdr")},
+    **{("tv", o): "SVDOperator" for o in ("phase_retrieval", "hdr")},
+    **{("biharmonic", o): "has none" for o in OPERATORS if not o.startswith("inpaint")},
     **{(s, o): "SVDOperator" for s in ("ddrm", "ddnm") for o in ("phase_retrieval", "hdr")},
     **{(s, o): "LinearOperator" for s in ("ilvr", "ilvr_damped") for o in ("phase_retrieval", "hdr")},
     **{(s, o): "LinearOperator" for s in ("pigdm", "mmps", "mcg", "mcg_damped") for o in ("phase_retrieval", "hdr")},
@@ -137,6 +146,8 @@ def test_what_cannot_work_says_why(pair):
         ("dps", 6, 6),
         ("safari", 6, 6),
         ("degraded", 0, 0),
+        ("wiener", 0, 0),
+        ("tv", 0, 0),
         ("ddrm", 6, 0),
         ("ddnm", 6, 0),
         ("ilvr", 6, 0),

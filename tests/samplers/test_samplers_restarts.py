@@ -16,6 +16,7 @@ class Scripted:
     """Returns its first draw, so that a run is known by its noise."""
 
     requires = SVDOperator
+    uses_prior = True
 
     def check(self, operator):
         if operator.gains.shape[0] > 1:

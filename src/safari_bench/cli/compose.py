@@ -16,10 +16,11 @@ from safari_bench.cli.schema import ConfigError, check, root
 from safari_bench.data import Dataset
 from safari_bench.ledger import run_id
 from safari_bench.operators import make_noise
+from safari_bench.priors.unet import PriorError
 from safari_bench.runner import Job, Task
 from safari_bench.samplers import Degraded, Sampler
 
-__all__ = ["jobs"]
+__all__ = ["device_of", "jobs", "limit", "prior_of", "refused"]
 
 _DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 
@@ -32,14 +33,16 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         DataError: the dataset cannot be read.
     """
     values = check(cfg)
-    prior_name, denoiser = _prior(json.dumps(values["prior"]))
-    _limit(values["compute"])
-    device = _device(values["compute"]["device"])
+    if values["training"]:
+        raise ConfigError("this configuration trains a prior; say safari-bench train instead of running it")
+    prior_name, denoiser = prior_of(json.dumps(values["prior"]))
+    limit(values["compute"])
+    device = device_of(values["compute"]["device"])
     arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
-    sampler = _refused("sampler", lambda: instantiate(arguments, _convert_="all"))
+    sampler = refused("sampler", lambda: instantiate(arguments, _convert_="all"))
     shared: dict[str, Any] = dict(
         dataset=_dataset(json.dumps(values["dataset"])),
-        task=_refused("task", lambda: _task(values["task"])),
+        task=refused("task", lambda: _task(values["task"])),
         denoiser=denoiser,
         metrics=instantiate(values["metrics"], _convert_="all"),
         seed=values["seed"],
@@ -67,8 +70,9 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
 
     cells = [job("degraded", Degraded(), {"name": "degraded"}, {"name": "none"})]
     if not isinstance(sampler, Degraded):
-        _refused("prior", lambda: denoiser.check(shared["dataset"].image_shape))
-        prior = {"name": prior_name, "sha256": denoiser.sha256}
+        if sampler.uses_prior and hasattr(denoiser, "check"):  # a prior of images of one size
+            refused("prior", lambda: denoiser.check(shared["dataset"].image_shape))
+        prior = {"name": prior_name, "sha256": denoiser.sha256} if sampler.uses_prior else {"name": "none"}
         cells.append(job(values["sampler"]["name"], sampler, values["sampler"], prior))
     return cells
 
@@ -91,7 +95,8 @@ def _machine(device: torch.device) -> dict[str, Any]:
     return machine.describe(device, root())
 
 
-def _limit(compute: Mapping[str, Any]) -> None:
+def limit(compute: Mapping[str, Any]) -> None:
+    """Refuse counts that are too small, and set the number of threads."""
     for key, least in (("batch_size", 1), ("workers", 0), ("threads", 0)):
         if compute[key] < least:
             raise ConfigError(f"compute.{key}: got {compute[key]}, expected at least {least}")
@@ -99,7 +104,7 @@ def _limit(compute: Mapping[str, Any]) -> None:
         torch.set_num_threads(compute["threads"])
 
 
-def _refused(group: str, build: Callable[[], Any]) -> Any:
+def refused(group: str, build: Callable[[], Any]) -> Any:
     """Build something; a ValueError becomes a message that names the group it came from."""
     try:
         return build()
@@ -108,21 +113,24 @@ def _refused(group: str, build: Callable[[], Any]) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, ValueError):
             raise ConfigError(f"{group}: {cause}") from error
+        if isinstance(cause, PriorError):
+            raise cause from error
         raise
 
 
 @lru_cache(maxsize=4)
 def _dataset(values: str) -> Dataset:
     """Built once per process, so that a sweep reads and hashes its images once."""
-    dataset: Dataset = _refused("dataset", lambda: instantiate(json.loads(values), _convert_="all"))
+    dataset: Dataset = refused("dataset", lambda: instantiate(json.loads(values), _convert_="all"))
     return dataset
 
 
 @lru_cache(maxsize=2)
-def _prior(values: str) -> tuple[str, Any]:
+def prior_of(values: str) -> tuple[str, Any]:
+    """Name and Denoiser of a prior node, given as JSON."""
     node = json.loads(values)
     name = node.pop("name")
-    return name, _refused("prior", lambda: instantiate(node, _convert_="all"))
+    return name, refused("prior", lambda: instantiate(node, _convert_="all"))
 
 
 def _task(values: Mapping[str, Any]) -> Task:
@@ -136,7 +144,12 @@ def _task(values: Mapping[str, Any]) -> Task:
     )
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device that compute.device names.
+
+    Raises:
+        ConfigError: this machine cannot use it.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -25,8 +25,10 @@ from safari_bench.cli.compose import jobs
 from safari_bench.cli.schema import ConfigError, register, root, unknown_key
 from safari_bench.data import DataError
 from safari_bench.ledger import CellBusy, LedgerError
+from safari_bench.priors.unet import PriorError
 from safari_bench.runner import Outcome, run_cell
 from safari_bench.tables import TableError, build, render_text
+from safari_bench.training import TrainingError
 
 __all__ = ["main"]
 
@@ -47,10 +49,11 @@ class JobFailed(Exception):
 
 
 class _Interrupt:
-    """The first Ctrl-C lets the batch in hand finish, the second one drops it."""
+    """The first Ctrl-C lets what is in hand finish, the second one drops it."""
 
-    def __init__(self) -> None:
+    def __init__(self, saved: str) -> None:
         self.requested = False
+        self._saved = saved
 
     def __enter__(self) -> "_Interrupt":
         self._before = signal.signal(signal.SIGINT, self._note)
@@ -63,14 +66,14 @@ class _Interrupt:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        print("\nstopping after the batch in hand, to keep its rows; Ctrl-C again drops it", file=sys.stderr)
+        print(f"\nstopping after {self._saved}; Ctrl-C again drops it", file=sys.stderr)
 
 
 def _run(cfg: DictConfig) -> None:
     """One job: the cells of one configuration."""
     sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
     label = f"[{HydraConfig.get().job.num + 1}/{SWEEP.total}] " if SWEEP.total else ""
-    with _Interrupt() as interrupt:
+    with _Interrupt("the batch in hand, to keep its rows") as interrupt:
         for job in jobs(cfg, lambda: interrupt.requested, label):
             what = f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}"
             try:
@@ -119,10 +122,7 @@ def _table(arguments: Sequence[str]) -> int:
     """safari-bench table RUN: rebuild the tables of a run folder from its rows alone."""
     if len(arguments) != 1:
         raise ConfigError(f"safari-bench table takes one run folder, got {len(arguments)}; e.g. results/table1")
-    folder = Path(arguments[0])
-    if not folder.is_dir() and (Path("results") / folder).is_dir():
-        folder = Path("results") / folder
-    _tabulate(folder)
+    _tabulate(_run_folder(arguments[0]))
     return 0
 
 
@@ -153,15 +153,64 @@ def _exact(arguments: Sequence[str]) -> int:
     return exact(arguments)
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"table": _table, "fit": _fit, "exact": _exact}
+def _tune(arguments: Sequence[str]) -> int:
+    """safari-bench tune RUN [METRIC [KEY...]]: write the best settings of a sweep over tuning images to conf/tuned."""
+    from safari_bench.cli.tuning import write_tuned
+
+    if not arguments:
+        raise ConfigError("safari-bench tune takes a run folder, a metric (haarpsi), and keys to write besides (steps)")
+    metric = arguments[1] if len(arguments) > 1 else "haarpsi"
+    written = write_tuned(_run_folder(arguments[0]), metric, root() / "conf", arguments[2:])
+    print(f"wrote {len(written)} files under {root() / 'conf' / 'tuned'}")
+    return 0
 
 
-def _hydra(arguments: Sequence[str]) -> int:
+def _run_folder(word: str) -> Path:
+    folder = Path(word)
+    return Path("results") / folder if not folder.is_dir() and (Path("results") / folder).is_dir() else folder
+
+
+def _card(arguments: Sequence[str]) -> int:
+    """safari-bench card [key=value...]: judge prior=... on its own, without a sampler of this suite."""
+    return _hydra(arguments, _card_job)
+
+
+def _card_job(cfg: DictConfig) -> None:
+    from safari_bench.cli.carding import write_card
+
+    write_card(cfg)
+
+
+def _train(arguments: Sequence[str]) -> int:
+    """safari-bench train [key=value...]: train a prior as experiments/train_prior.yaml says, or go on training it."""
+    chosen = any(word.startswith("experiments=") for word in arguments)
+    return _hydra([*([] if chosen else ["experiments=train_prior"]), *arguments], _train_job)
+
+
+def _train_job(cfg: DictConfig) -> None:
+    from safari_bench.cli.training import train_prior
+
+    with _Interrupt("this step and a checkpoint") as interrupt:
+        if not train_prior(cfg, lambda: interrupt.requested):
+            raise KeyboardInterrupt
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "table": _table,
+    "fit": _fit,
+    "train": _train,
+    "card": _card,
+    "tune": _tune,
+    "exact": _exact,
+}
+
+
+def _hydra(arguments: Sequence[str], function: Callable[[DictConfig], None] = _run) -> int:
     register()
     sys.argv = ["safari-bench", *arguments]
     # Hydra would print its own traceback and exit; with this it hands the exception over.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    hydra.main(version_base="1.3", config_path=str(root() / "conf"), config_name="config")(_run)()
+    hydra.main(version_base="1.3", config_path=str(root() / "conf"), config_name="config")(function)()
     return 1 if SWEEP.failed else 0
 
 
@@ -176,15 +225,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return VERBS[words[0]](words[1:])
         return _hydra(words)
     except KeyboardInterrupt:
-        print("interrupted; finished rows are kept. Run the same command again to do the rest", file=sys.stderr)
+        print("interrupted; what is finished is kept. Run the same command again to do the rest", file=sys.stderr)
         return 130
     except (HydraException, OmegaConfBaseException) as error:  # before OSError, which one of Hydra's own is
         print(f"error: {_explain(error, words)}", file=sys.stderr)
         return 2
-    except (ConfigError, DataError, TableError) as error:
+    except (ConfigError, DataError, PriorError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (JobFailed, LedgerError, OSError) as error:
+    except (JobFailed, LedgerError, TrainingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:

@@ -117,6 +117,7 @@ class Config:
     metrics: dict[str, Any] = field(default_factory=dict)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    training: dict[str, Any] = field(default_factory=dict)  # safari-bench train, see experiments/train_prior.yaml
 
 
 def root() -> Path:
@@ -157,6 +158,9 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     values: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     for group in ("dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
+    for key in ("data", "recipe"):
+        if values["training"]:
+            values["training"][key] = _checked_node(f"training.{key}", values["training"][key])
     values["task"]["operator"] = _checked_node("task.operator", values["task"]["operator"])
     return dict(values)
 

@@ -3,11 +3,11 @@
 from safari_bench.data.codec import encode_png, from_uint8, read_image, to_uint8
 from safari_bench.data.contract import DataError, Dataset, Record, digest
 from safari_bench.data.folder import Folder
-from safari_bench.data.leaves import Leaves
+from safari_bench.data.leaves import Leaves, leaf_generator, leaf_picture
 from safari_bench.data.listing import safe_name
 from safari_bench.data.manifest import write_manifest
 from safari_bench.data.photos import Photos
-from safari_bench.data.wheels import photographs
+from safari_bench.data.wheels import photographs, textures
 
 __all__ = [
     "DataError",
@@ -19,9 +19,12 @@ __all__ = [
     "digest",
     "encode_png",
     "from_uint8",
+    "leaf_generator",
+    "leaf_picture",
     "photographs",
     "read_image",
     "safe_name",
+    "textures",
     "to_uint8",
     "write_manifest",
 ]

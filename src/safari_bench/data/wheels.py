@@ -13,7 +13,10 @@ import numpy as np
 from safari_bench.data.codec import read_image
 from safari_bench.data.contract import DataError, Pixels
 
-__all__ = ["SPLITS", "Crop", "check_split", "photographs"]
+__all__ = ["SPLITS", "Crop", "check_split", "photographs", "textures"]
+
+#: grey photographs, for training priors only
+_GREY = ("brick", "camera", "cell", "coins", "grass", "gravel", "moon", "page")
 
 #: photograph -> (package, file inside it)
 _FILES = {
@@ -28,6 +31,7 @@ _FILES = {
     "retina": ("skimage", "data/retina.jpg"),
     "ihc": ("skimage", "data/ihc.png"),
     "flower": ("sklearn", "datasets/images/flower.jpg"),
+    **{name: ("skimage", f"data/{name}.png") for name in _GREY},
 }
 
 SPLITS = {
@@ -83,6 +87,15 @@ def photographs(split: str) -> dict[str, Pixels]:
         DataError: if there is no such split, or a package that carries a photograph is not installed.
     """
     return {name: _read(name).copy() for name in SPLITS[check_split(split)]}
+
+
+def textures() -> dict[str, Pixels]:
+    """The grey photographs by name, (h, w) uint8 each: more material for training priors, in no split of `Photos`.
+
+    Raises:
+        DataError: if scikit-image is not installed.
+    """
+    return {name: _read(name)[:, :, 0].copy() for name in _GREY}
 
 
 def check_split(split: str) -> str:

@@ -58,8 +58,8 @@ class Schedule:
         Args:
             steps: number of prior calls, 1 <= steps <= T.
             spacing: `uniform`, fractional stride with first and last kept (guided-diffusion); `leading`, multiples of
-                T // steps from 0, so that T - 1 is never used (code of DDRM, DDNM, RED-diff); `quadratic`, evenly
-                spaced in t^2 (code of DiffPIR).
+                T // steps from 0, so that T - 1 is never used (code of DDRM, DDNM, RED-diff); `quadratic`, T - t
+                evenly spaced in its square and so dense at low noise (code of DiffPIR).
         Raises:
             ValueError: steps out of range, or so many that the grid would repeat a timestep.
         """
@@ -71,10 +71,8 @@ class Schedule:
         elif spacing == "leading":
             grid = [i * (self.timesteps // steps) for i in range(steps)]
         elif spacing == "quadratic":
-            grid = (
-                [int(t) for t in np.sqrt(np.linspace(0, self.timesteps**2, steps))] if steps > 1 else [self.timesteps]
-            )
-            grid[-1] -= 1
+            roots = np.sqrt(np.linspace(0, self.timesteps**2, steps)) if steps > 1 else np.zeros(1)
+            grid = [last - min(int(root), last) for root in roots][::-1]
         else:
             raise ValueError(f"spacing: got {spacing!r}, expected uniform, leading or quadratic")
         if len(set(grid)) < steps:

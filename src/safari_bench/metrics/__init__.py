@@ -8,6 +8,6 @@ are computed in float64, because float32 convolutions may run as TF32 on a GPU a
 from safari_bench.metrics.consistency import data_consistency
 from safari_bench.metrics.contract import ImageMetric, Suite
 from safari_bench.metrics.paired import Gmsd, HaarPsi, Psnr, Ssim
-from safari_bench.metrics.spectrum import SpectrumError
+from safari_bench.metrics.spectrum import SpectrumError, ring_power
 
-__all__ = ["Gmsd", "HaarPsi", "ImageMetric", "Psnr", "SpectrumError", "Ssim", "Suite", "data_consistency"]
+__all__ = ["Gmsd", "HaarPsi", "ImageMetric", "Psnr", "SpectrumError", "Ssim", "Suite", "data_consistency", "ring_power"]

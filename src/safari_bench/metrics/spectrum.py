@@ -50,7 +50,7 @@ class SpectrumError:
     def __call__(self, x_hat: Image, x: Image) -> PerImage:
         """dB, (b,)."""
         restored, reference = unit_pair(x_hat, x, min_side=16)
-        ratio = (_ring_power(restored) + ROUNDING_POWER) / (_ring_power(reference) + ROUNDING_POWER)
+        ratio = (ring_power(restored) + ROUNDING_POWER) / (ring_power(reference) + ROUNDING_POWER)
         nyquist = min(x.shape[-2:]) / 2
         lower, upper = (edge * nyquist for edge in BANDS[self.band])
         rings = slice(math.floor(lower) + 1, math.floor(upper) + 1)
@@ -58,8 +58,8 @@ class SpectrumError:
         return decibels.mean((1, 2))
 
 
-def _ring_power(image: Tensor) -> Tensor:
-    """Power averaged over rings 0, 1, 2, ... frequency steps of the shorter side, (b, c, rings).
+def ring_power(image: Tensor) -> Tensor:
+    """Power averaged over rings 0, 1, 2, ... frequency steps of the shorter side, (b, c, rings), of images on [0, 1].
 
     The window has unit energy, so white noise of variance v has expected power v in every ring but those next to 0.
     """

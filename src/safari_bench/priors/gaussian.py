@@ -98,6 +98,14 @@ class GaussianPrior:
         x0_hat = mean + self.filter(centred, lambda power: math.sqrt(abar) * power / (abar * power + (1 - abar)))
         return from_x0(self.schedule, x_t, x0_hat, t, None, clip)
 
+    def mean(self, like: Image) -> Image:
+        """mu, of the shape, type and device of like."""
+        return self._tensors(like)[0].expand_as(like)
+
+    def covariance(self, x: Image) -> Image:
+        """C x, (b, c, h, w)."""
+        return self.filter(x, lambda power: power)
+
     def filter(self, v: Image, function: Callable[[Tensor], Tensor]) -> Image:
         """f(C) v for a function f of C's eigenvalues: C itself, its inverse, a resolvent.
 

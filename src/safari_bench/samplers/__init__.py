@@ -1,5 +1,6 @@
 """One method per file, one flat loop per method."""
 
+from safari_bench.samplers.biharmonic import Biharmonic
 from safari_bench.samplers.contract import Progress, Sampler
 from safari_bench.samplers.daps import DAPS
 from safari_bench.samplers.ddnm import DDNM
@@ -15,7 +16,9 @@ from safari_bench.samplers.pnp_admm import PnPADMM
 from safari_bench.samplers.reddiff import REDDiff
 from safari_bench.samplers.restarts import Restarts
 from safari_bench.samplers.safari import SaFaRI
+from safari_bench.samplers.total_variation import TotalVariation
 from safari_bench.samplers.unconditional import Unconditional
+from safari_bench.samplers.wiener import Wiener
 
 __all__ = [
     "DAPS",
@@ -25,6 +28,7 @@ __all__ = [
     "ILVR",
     "MCG",
     "MMPS",
+    "Biharmonic",
     "Degraded",
     "DiffPIR",
     "PiGDM",
@@ -34,5 +38,7 @@ __all__ = [
     "Restarts",
     "SaFaRI",
     "Sampler",
+    "TotalVariation",
     "Unconditional",
+    "Wiener",
 ]

@@ -22,6 +22,8 @@ class Sampler(Protocol):
 
     #: the least an operator must be for this method
     requires: ClassVar[type]
+    #: False if `denoiser` is never called: the rows then say no prior, and are the same under every prior
+    uses_prior: ClassVar[bool]
 
     def check(self, operator: Operator) -> None:
         """Raise Unsupported, with the reason, if this method cannot restore from this operator."""

@@ -62,6 +62,7 @@ class DAPS:
     tau: float = 0.01
 
     requires: ClassVar[type] = Operator
+    uses_prior: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if min(self.steps, self.ode_steps) < 1:

@@ -56,6 +56,7 @@ class DDRM:
     spacing: Spacing = "uniform"
 
     requires: ClassVar[type] = SVDOperator
+    uses_prior: ClassVar[bool] = True
 
     def check(self, operator: Operator) -> None:
         """Works with any operator that has an SVD."""

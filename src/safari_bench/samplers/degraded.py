@@ -18,6 +18,7 @@ class Degraded:
     """The operator's baseline picture of y."""
 
     requires: ClassVar[type] = Operator
+    uses_prior: ClassVar[bool] = False
 
     def check(self, operator: Operator) -> None:
         """Whether y has a picture is found out by asking for it."""

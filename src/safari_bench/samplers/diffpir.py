@@ -17,7 +17,6 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 
 from safari_bench.diffusion import Denoiser, Schedule, Spacing
@@ -38,7 +37,7 @@ class DiffPIR:
         steps: prior calls; paper, tables: 100 NFE.
         lam: lambda, weight of x0_hat against the data; official code, deblurring: 7, which is 1.75 here.
         zeta: share of fresh noise in what is added; official code, deblurring: 0.3.
-        spacing: time grid. `quadratic`, dense where the noise is low: official code. Others: see `Schedule.pairs`.
+        spacing: time grid, see `Schedule.pairs`; official code: quadratic.
         clip: clip x0_hat to [-1, 1] before the data step, as the official code does.
         sigma_floor: least sigma_y in rho_t, so that noiseless data has rho_t > 0; official code: 0.001 on [0, 1].
         start: `noise`, x_T ~ N(0, I); `measurement`, the picture of y (holes -1) noised to x_T, as the official code
@@ -58,6 +57,7 @@ class DiffPIR:
     last_step: bool = True
 
     requires: ClassVar[type] = LinearOperator
+    uses_prior: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -80,7 +80,7 @@ class DiffPIR:
         progress: Progress,
     ) -> Image:
         schedule = denoiser.schedule
-        pairs = self._pairs(schedule)
+        pairs = schedule.pairs(self.steps, self.spacing)
         x_t = self._start(y, operator, sigma_y, schedule, pairs[0][0], streams)
         for t, s in progress(pairs if self.last_step else pairs[:-1]):
             abar_t, abar_s = schedule.abar(t), schedule.abar(s)
@@ -90,13 +90,6 @@ class DiffPIR:
             noise = math.sqrt(1 - self.zeta) * eps_hat + math.sqrt(self.zeta) * streams.normal("step", x0.shape[1:])
             x_t = math.sqrt(abar_s) * x0 + math.sqrt(1 - abar_s) * noise
         return x_t
-
-    def _pairs(self, schedule: Schedule) -> list[tuple[int, int]]:
-        if self.spacing != "quadratic":
-            return schedule.pairs(self.steps, self.spacing)
-        T = schedule.timesteps
-        times = [T - 1 - min(int(i), T - 1) for i in np.sqrt(np.linspace(0, T**2, self.steps))]
-        return list(zip(times, [*times[1:], -1], strict=True))
 
     def _start(
         self, y: Measurement, operator: LinearOperator, sigma_y: float, schedule: Schedule, t: int, streams: Streams

@@ -51,6 +51,7 @@ class DPS:
     fidelity: Fidelity = field(default_factory=lambda: Perceptual(pixel=1.0))
 
     requires: ClassVar[type] = Operator
+    uses_prior: ClassVar[bool] = True
 
     def check(self, operator: Operator) -> None:
         self.fidelity.check(operator)

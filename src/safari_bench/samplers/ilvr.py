@@ -61,6 +61,7 @@ class ILVR:
     spacing: Spacing = "uniform"
 
     requires: ClassVar[type] = LinearOperator
+    uses_prior: ClassVar[bool] = True
 
     def check(self, operator: Operator) -> None:
         if self.form == "super_resolution" and not _downsamples(operator):

@@ -58,6 +58,7 @@ class MCG:
     spacing: Spacing = "uniform"
 
     requires: ClassVar[type] = LinearOperator
+    uses_prior: ClassVar[bool] = True
 
     def check(self, operator: Operator) -> None:
         """Works with any linear operator."""

@@ -49,6 +49,7 @@ class MMPS:
     spacing: Spacing = "uniform"
 
     requires: ClassVar[type] = LinearOperator
+    uses_prior: ClassVar[bool] = True
 
     def check(self, operator: Operator) -> None:
         """Works with any linear operator."""

@@ -50,6 +50,7 @@ class PiGDM:
     spacing: Spacing = "uniform"
 
     requires: ClassVar[type] = LinearOperator
+    uses_prior: ClassVar[bool] = True
 
     def check(self, operator: Operator) -> None:
         """Works with any linear operator."""

@@ -58,6 +58,7 @@ class PnPADMM:
     sigma_floor: float = 0.002
 
     requires: ClassVar[type] = LinearOperator
+    uses_prior: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.steps < 1:

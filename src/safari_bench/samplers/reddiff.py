@@ -48,6 +48,7 @@ class REDDiff:
     spacing: Spacing = "uniform"
 
     requires: ClassVar[type] = Operator
+    uses_prior: ClassVar[bool] = True
 
     def check(self, operator: Operator) -> None:
         """Works with anything that is differentiable."""

@@ -40,6 +40,7 @@ class Restarts:
     n: int = 4
 
     requires: ClassVar[type] = Operator
+    uses_prior: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.n < 1:

@@ -36,6 +36,7 @@ class Unconditional:
     spacing: Spacing = "uniform"
 
     requires: ClassVar[type] = Operator
+    uses_prior: ClassVar[bool] = True
 
     def check(self, operator: Operator) -> None:
         """Works with anything."""

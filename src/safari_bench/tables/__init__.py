@@ -6,12 +6,13 @@ Reads what the ledger wrote, finished or not, and never results in memory.
 from pathlib import Path
 
 from safari_bench.ledger import write_atomic
+from safari_bench.tables.choice import Choice, choose
 from safari_bench.tables.grid import draw
 from safari_bench.tables.markdown import render
 from safari_bench.tables.records import TableError, lines, load
 from safari_bench.tables.statistics import per_image, summary
 
-__all__ = ["TableError", "build", "render_text"]
+__all__ = ["Choice", "TableError", "build", "choose", "render_text"]
 
 
 def build(run_folder: Path, images_per_task: int = 2) -> list[Path]:

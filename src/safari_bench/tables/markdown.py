@@ -44,7 +44,7 @@ def _caption(lines: Sequence[Line]) -> str:
     records = [record for line in lines for record in line.records]
     said = {
         "images": [str(len(lines[0].ids))],
-        "prior": _distinct(r.spec.get("prior", {}).get("name") for r in records if r.sampler != "degraded"),
+        "prior": [name for name in _distinct(r.spec.get("prior", {}).get("name") for r in records) if name != "none"],
         "seed": _distinct(r.spec.get("seed") for r in records),
         "precision": _distinct(r.spec.get("precision") for r in records),
         "computed on": _distinct(_machine(r.run.get("machine", {})) for r in records),
@@ -186,6 +186,7 @@ def _legend(names: Sequence[str]) -> str:
         "- **bold**: the best of a column, among lines scored on equally many images",
         f"- ±: half the 95 % bootstrap interval of the mean over images, {RESAMPLES} resamples; both ends: table1.csv",
         f"- n/s: not supported, failed: no image worked, {NOTHING}: not computed or not finite",
-        "- degraded: the measurement as a picture, no prior used",
+        "- without the diffusion prior: degraded (the measurement as a picture), tv (total variation), biharmonic "
+        "(holes filled from their rims), wiener (the posterior mean under a stationary Gaussian)",
     ]
     return "\n".join(lines)

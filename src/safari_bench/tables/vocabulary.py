@@ -15,6 +15,9 @@ NOTHING = "\N{EN DASH}"
 
 SAMPLERS: tuple[str, ...] = (
     "degraded",
+    "tv",
+    "biharmonic",
+    "wiener",
     "unconditional",
     "safari",
     "dps",

@@ -1,0 +1,115 @@
+"""The measurements of a prior's card."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from skimage.restoration import denoise_nl_means
+from torch import Tensor
+from tqdm import tqdm
+
+from safari_bench.data import Dataset
+from safari_bench.diffusion import Denoiser
+from safari_bench.metrics import Psnr, ring_power
+from safari_bench.operators import Denoising
+from safari_bench.rng import Streams
+from safari_bench.samplers import Unconditional
+from safari_bench.shapes import Image
+
+__all__ = ["LEVELS", "denoising", "samples", "spectrum"]
+
+#: sigma_t on [-1, 1]
+LEVELS = (0.1, 0.2, 0.5, 1.0, 2.0)
+#: non-local means is a method for the lower ones
+_CLASSICAL_UP_TO = 0.2
+#: first and last ring of each octave of frequency at 64 px, in steps of 1/64 cycle per pixel; Nyquist is 32
+_OCTAVES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32))
+
+
+def denoising(
+    priors: Mapping[str, Denoiser], dataset: Dataset, seed: int, device: torch.device, batch_size: int
+) -> pd.DataFrame:
+    """PSNR of x0_hat(x_t) for x_t = sqrt(abar_t) (x + sigma_t z), t the timestep whose sigma_t is nearest to the level.
+
+    Every prior and non-local means see the same noisy images; estimates are clipped to [-1, 1].
+
+    Returns:
+        one row per method, level and image: dataset, image_id, level, sigma_t, method, psnr (dB).
+    """
+    found = []
+    for ids, x in _batches(dataset, batch_size):
+        streams = Streams(seed, dataset.name, ids)
+        for level in LEVELS:
+            z = streams.normal(f"card-{level}", x.shape[1:])
+            estimates = {}
+            for name, prior in priors.items():
+                t = prior.schedule.nearest(level)
+                sigma = prior.schedule.sigma(t)
+                x_t = math.sqrt(prior.schedule.abar(t)) * (x + sigma * z)
+                with torch.no_grad():
+                    estimates[name] = prior.predict(x_t.to(device), t).x0_hat.cpu(), sigma
+            if level <= _CLASSICAL_UP_TO:
+                sigma = next(iter(estimates.values()))[1]
+                estimates["nl_means"] = _non_local_means(x + sigma * z, sigma), sigma
+            for name, (x_hat, sigma) in estimates.items():
+                scores = Psnr()(x_hat.clamp(-1, 1), x)
+                found += [
+                    (dataset.name, image, level, sigma, name, float(score))
+                    for image, score in zip(ids, scores, strict=True)
+                ]
+    return pd.DataFrame(found, columns=["dataset", "image_id", "level", "sigma_t", "method", "psnr"])
+
+
+def _non_local_means(noisy: Image, sigma: float) -> Image:
+    """scikit-image's, with the noise level known and its documentation's patches and strength (h = 0.8 sigma)."""
+    found = [
+        denoise_nl_means(
+            picture.numpy(), patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True, channel_axis=0
+        )
+        for picture in noisy
+    ]
+    return torch.from_numpy(np.stack(found)).to(noisy)
+
+
+def samples(
+    prior: Denoiser, n: int, size: tuple[int, int, int], seed: int, device: torch.device, batch_size: int, steps: int
+) -> Image:
+    """n unconditional samples, ancestral (DDIM with eta = 1), x0_hat clipped; on [-1, 1], (n, c, h, w)."""
+    found = []
+    sampler = Unconditional(steps=steps)
+    for first in tqdm(range(0, n, batch_size), desc="samples", unit="batch"):
+        ids = [f"sample-{k}" for k in range(first, min(first + batch_size, n))]
+        streams = Streams(seed, "card", ids, device)
+        operator = Denoising(size, streams)
+        y = torch.zeros(len(ids), *size, device=device)
+        found.append(sampler.restore(y, operator, 0.0, prior, streams, iter).cpu())
+    return torch.cat(found).clamp(-1, 1)
+
+
+def spectrum(pictures: Image, dataset: Dataset, batch_size: int) -> pd.DataFrame:
+    """Mean radial power of pictures and of a dataset, by octave of frequency.
+
+    Returns:
+        rows with octave (cycles per pixel, upper edge), dataset_db and pictures_db (10 log10 of mean power on [0, 1]),
+        difference_db.
+    """
+    reference = torch.cat([_power(x) for _, x in _batches(dataset, batch_size)]).mean(0)
+    power = _power(pictures).mean(0)
+    rows = []
+    for first, last in _OCTAVES:
+        theirs, ours = (10 * math.log10(float(p[first : last + 1].mean())) for p in (reference, power))
+        rows.append((last / min(pictures.shape[-2:]), theirs, ours, ours - theirs))
+    return pd.DataFrame(rows, columns=["up_to_cycles_per_pixel", "dataset_db", "pictures_db", "difference_db"])
+
+
+def _power(images: Image) -> Tensor:
+    return ring_power((images.double() + 1) / 2).mean(1)
+
+
+def _batches(dataset: Dataset, batch_size: int) -> Iterator[tuple[list[str], Tensor]]:
+    records = dataset.records()
+    for first in range(0, len(records), batch_size):
+        places = range(first, min(first + batch_size, len(records)))
+        yield [records[k].id for k in places], torch.stack([dataset.load(k) for k in places])
