@@ -18,7 +18,8 @@ from scipy.stats import t as student
 
 from safari_bench import operators as ops
 from safari_bench.cli import main
-from safari_bench.cli.exact import load, sections
+from safari_bench.cli.exact import sections
+from safari_bench.cli.exact_schema import load
 from safari_bench.cli.schema import root
 from safari_bench.diffusion import NotFinite
 from safari_bench.fidelity import Perceptual
@@ -28,12 +29,13 @@ from safari_bench.priors.mixture import MixturePrior
 from safari_bench.rng import Streams
 from safari_bench.study import GaussianPosterior
 from safari_bench.study.bound import expected_norm, psi_bound
-from safari_bench.study.exact import EXACT, Method, Section, Task, Tuning, points, run, tunings
+from safari_bench.study.exact import EXACT, points, run, tunings
 from safari_bench.study.gaussian_scores import GaussianTruth
 from safari_bench.study.marginals import in_waves, marginals, multiplicity, radius
 from safari_bench.study.mirrored import Mirrored
 from safari_bench.study.mixture_scores import MixtureTruth
-from safari_bench.study.report import write
+from safari_bench.study.plan import Method, Section, Task, Tuning
+from safari_bench.study.report import Extras, write
 from safari_bench.study.small_mixture import SHAPE as SMALL
 from safari_bench.study.small_mixture import small_mixture
 from safari_bench.study.trial import Trial, from_gaussian, from_mixture
@@ -441,7 +443,7 @@ def test_what_cannot_work_and_what_diverges_are_rows(tmp_path):
     rows = {row["method"]: row for row in points(planned[0], tmp_path)}
     assert (rows["picky"]["status"], rows["picky"]["reason"]) == ("unsupported", "no such luck")
     assert rows["lost"]["status"] == rows["huge"]["status"] == "diverged"
-    overview = write(planned, tmp_path)
+    overview = write(planned, Extras([], [], []), tmp_path)
     assert "unsupported" in overview
     assert "diverged" in overview
 
@@ -464,7 +466,7 @@ def test_values_are_tuned_on_other_images_and_scaled(tmp_path):
 
 TINY_STUDY = [
     "max_steps=10",
-    "threads=1",
+    "processes=1",
     "gaussian.size=16",
     "gaussian.tasks=[denoising,sr_avgpool_x4]",
     "gaussian.methods=[dps,ddrm,pnp_admm,pigdm_score]",
@@ -478,6 +480,7 @@ TINY_STUDY = [
     "bound.tasks=[sr_avgpool_x4]",
     "bound.guidance=[pixel]",
     "bound.times=[0,500]",
+    "orders.steps=[25]",
 ]
 
 
@@ -495,7 +498,7 @@ def test_the_verb_end_to_end(tmp_path, monkeypatch, capsys):
     assert 0 < ddrm.mean_error_sd < 1
     exact = table[table.method == EXACT]
     assert exact.mean_error_sd.max() < 1e-6
-    assert len(pd.read_csv(folder / "tuning.csv")) == 2 * 2 * 5
+    assert len(pd.read_csv(folder / "tuning.csv")) == 2 * 6  # two tasks, one image
     assert pd.read_csv(folder / "mixture.csv").weights.str.len().min() > 0
     assert (pd.read_csv(folder / "bound.csv").log10_ratio < 0).all()
     for name in ("gaussian-16-denoising.png", "mixture-8-inpaint_box.png", "bound.png", "bound.md"):

@@ -1,143 +1,90 @@
 """`safari-bench exact`: the exact study, composed from experiments/exact.yaml and the groups in conf/."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
 from hydra.utils import instantiate
-from omegaconf import MISSING, OmegaConf
+from tqdm import tqdm
 
 from safari_bench import NUMBERS
+from safari_bench.cli.exact_schema import ExactConfig, MethodConfig, SectionConfig, load
 from safari_bench.cli.schema import ConfigError, check, register, root, unknown_key
+from safari_bench.fidelity import Fidelity
 from safari_bench.ledger import make_folder
 from safari_bench.priors import gaussian, mixture_file
 from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.priors.mixture import MixturePrior
 from safari_bench.study.bound import psi_bound
-from safari_bench.study.exact import Method, Section, Task, Tuning, run
+from safari_bench.study.convergence import orders
+from safari_bench.study.exact import run
 from safari_bench.study.gaussian_scores import GaussianTruth
 from safari_bench.study.mixture_scores import MixtureTruth
-from safari_bench.study.report import write, write_bound
+from safari_bench.study.plan import Method, Section, Task, Tuning
+from safari_bench.study.psi_target import psi_target
+from safari_bench.study.report import Extras, write
 from safari_bench.study.rows import Row
 from safari_bench.study.small_mixture import small_mixture
 from safari_bench.study.trial import Draw, Trial, from_gaussian, from_mixture
 
-__all__ = ["ExactConfig", "exact", "load", "sections"]
+__all__ = ["exact", "sections"]
 
 
-@dataclass
-class TuneConfig:
-    """See `study.exact.Tuning`."""
-
-    parameter: str = MISSING
-    values: list[float] = MISSING
-    up_to: int = 100
-    exponent: float = 0.0
-
-
-@dataclass
-class MethodConfig:
-    """A sampler of conf/sampler, what is set differently, and where it runs: no task named is all.
-
-    One step makes so many `calls` of the prior; max_steps counts calls.
-    """
-
-    sampler: str = MISSING
-    guidance: str = "full"
-    set: dict[str, Any] = field(default_factory=dict)
-    steps: list[int] = MISSING
-    calls: int = 1
-    tasks: list[str] = field(default_factory=list)
-    tune: TuneConfig | None = None
-
-
-@dataclass
-class SectionConfig:
-    """One prior at one size; no method named is all, no task named is none."""
-
-    size: int = MISSING
-    tasks: list[str] = field(default_factory=list)
-    methods: list[str] = field(default_factory=list)
-    operators: dict[str, dict[str, Any]] = field(default_factory=dict)
-    max_steps: int = 1000
-    samples: int = 16
-    tuning_samples: int = 4
-    tuning_images: int = 2
-    pixels: int | None = None
-
-
-@dataclass
-class BoundConfig:
-    """See `study.bound.psi_bound`."""
-
-    size: int = 16
-    tasks: list[str] = field(default_factory=list)
-    guidance: list[str] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
-    draws: int = 16
-    gamma: float | None = None
-
-
-@dataclass
-class ExactConfig:
-    """The root of experiments/exact.yaml."""
-
-    name: str = "exact"
-    output: str = "results"
-    seed: int = 0
-    sigma_y: float = 0.05
-    max_steps: int = 1000
-    threads: int = 0
-    gaussian: SectionConfig = field(default_factory=SectionConfig)
-    large: SectionConfig = field(default_factory=SectionConfig)
-    small_mixture: SectionConfig = field(default_factory=SectionConfig)
-    mixture: SectionConfig = field(default_factory=SectionConfig)
-    bound: BoundConfig = field(default_factory=BoundConfig)
-    methods: dict[str, MethodConfig] = field(default_factory=dict)
+#: what a process of `_share` was given
+_process: dict[str, Any] = {}
 
 
 def exact(arguments: Sequence[str]) -> int:
-    """safari-bench exact [key=value...]: compute what is missing, write the tables and plots, print the overview.
+    """safari-bench exact [key=value...]: compute what is missing, write the tables, plots and findings.
 
     Raises:
         ConfigError: a key or a name does not exist, or an argument is not key=value.
     """
     config = load(arguments)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     folder = Path(config.output) / config.name
     make_folder(folder)
     planned = sections(config)
-    run(planned, folder)
-    print(write(planned, folder))
-    if config.bound.tasks:
-        write_bound(_bounds(config), folder)
-    print(f"\nin {folder}: exact.md, exact.csv, mixture.csv, tuning.csv, bound.md, bound.csv and a plot per task")
+    if config.compute and config.processes > 1:
+        _share(planned, arguments, config.processes, folder)
+    elif config.compute:
+        run(planned, folder)
+    extras = Extras(
+        bounds=_bounds(config),
+        targets=_targets(config),
+        orders=[order._asdict() for order in orders(config.orders.steps, config.orders.sigma_y, config.seed)],
+    )
+    print(write(planned, extras, folder))
+    print(f"\nin {folder}: findings.md, exact.md, a CSV per table and a plot per task")
     return 0
 
 
-def load(arguments: Sequence[str] = ()) -> ExactConfig:
-    """experiments/exact.yaml with what the command line says differently, checked against the schema.
+def _share(planned: Sequence[Section], arguments: Sequence[str], processes: int, folder: Path) -> None:
+    """Every task in a process of its own, so many at a time, each with its share of the cores."""
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    tasks = [(i, j) for i, section in enumerate(planned) for j in range(len(section.tasks))]
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_prepare, initargs=(list(arguments), threads, folder)
+    ) as pool:
+        for _ in tqdm(pool.map(_one, tasks), total=len(tasks), unit="task", disable=None):
+            pass
 
-    Raises:
-        ConfigError: an argument is not key=value, or a method that a section names does not exist.
-    """
-    bare = [word for word in arguments if "=" not in word]
-    if bare:
-        raise ConfigError(f"safari-bench exact takes key=value, got {bare[0]}; e.g. max_steps=30")
-    file = OmegaConf.load(root() / "experiments" / "exact.yaml")
-    merged = OmegaConf.merge(OmegaConf.structured(ExactConfig), file, OmegaConf.from_dotlist(list(arguments)))
-    config: Any = OmegaConf.to_object(merged)
-    for section in (config.gaussian, config.large, config.small_mixture, config.mixture):
-        for name in section.methods:
-            if name not in config.methods:
-                raise ConfigError(unknown_key(f"methods.{name}", config.methods))
-    return config  # type: ignore[no-any-return]
+
+def _prepare(arguments: list[str], threads: int, folder: Path) -> None:
+    torch.set_num_threads(threads)
+    _process.update(planned=sections(load(arguments)), folder=folder)
+
+
+def _one(place: tuple[int, int]) -> None:
+    section = _process["planned"][place[0]]
+    run([replace(section, tasks=[section.tasks[place[1]]])], _process["folder"], quiet=True)
 
 
 def sections(config: ExactConfig) -> list[Section]:
@@ -180,7 +127,7 @@ def _section(
         chosen = [m for m in nodes if not values.methods or m in values.methods]
         on = [m for m in chosen if not config.methods[m].tasks or name in config.methods[m].tasks]
         most = min(config.max_steps, values.max_steps)
-        methods = [_method(m, config.methods[m], nodes[m], most) for m in on]
+        methods = [_method(m, config.methods[m], nodes[m], most, values.size) for m in on]
         return Task(name=name, settings=node, trial=lambda image: trial(image=image), methods=methods)
 
     return Section(
@@ -204,7 +151,7 @@ def _section(
     )
 
 
-def _method(name: str, config: MethodConfig, node: Mapping[str, Any], most: int) -> Method:
+def _method(name: str, config: MethodConfig, node: Mapping[str, Any], most: int, size: int) -> Method:
     def build(differing: Mapping[str, Any]) -> Any:
         return instantiate({**node, **differing}, _convert_="all")
 
@@ -214,7 +161,7 @@ def _method(name: str, config: MethodConfig, node: Mapping[str, Any], most: int)
             raise ConfigError(unknown_key(f"methods.{name}.tune.parameter={config.tune.parameter}", node))
         tuning = Tuning(
             parameter=config.tune.parameter,
-            values=tuple(config.tune.values),
+            values=tuple(value * size / 64 if config.tune.with_size else value for value in config.tune.values),
             up_to=config.tune.up_to,
             exponent=config.tune.exponent,
         )
@@ -241,22 +188,32 @@ def _composed(*overrides: str) -> dict[str, Any]:
         return check(hydra.compose("config", overrides=["~tuned", *overrides]))
 
 
-def _bounds(config: ExactConfig) -> list[Row]:
-    prior, shape = gaussian.load(), (3, config.bound.size, config.bound.size)
-    rows: list[Row] = []
+def _psi(config: ExactConfig) -> Iterator[tuple[dict[str, str], Trial, Fidelity]]:
+    """Every task and psi of the theorem's part: what it is called, a measurement and psi."""
+    prior, size = gaussian.load(), config.bound.size
     for task in config.bound.tasks:
-        node = _operator(task, config.bound.size, {})
         trial = Trial(
             prior=prior,
             draw=from_gaussian(prior),
-            operator=instantiate(node, _partial_=True, _convert_="all"),
-            shape=shape,
+            operator=instantiate(_operator(task, size, {}), _partial_=True, _convert_="all"),
+            shape=(3, size, size),
             sigma_y=config.sigma_y,
             seed=config.seed,
             image="reported",
         )
         for guidance in config.bound.guidance:
             fidelity = instantiate(_composed(f"guidance={guidance}")["guidance"], _convert_="all")
-            found = psi_bound(trial, fidelity, config.bound.times, config.bound.draws, config.bound.gamma)
-            rows += [{"task": task, "psi": guidance, **bound._asdict()} for bound in found]
-    return rows
+            yield {"task": task, "psi": guidance}, trial, fidelity
+
+
+def _bounds(config: ExactConfig) -> list[Row]:
+    values = config.bound
+    return [
+        head | bound._asdict()
+        for head, trial, fidelity in _psi(config)
+        for bound in psi_bound(trial, fidelity, values.times, values.draws, values.gamma)
+    ]
+
+
+def _targets(config: ExactConfig) -> list[Row]:
+    return [head | target._asdict() for head, trial, fidelity in _psi(config) for target in psi_target(trial, fidelity)]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from safari_bench.shapes import Image, Measurement
 from safari_bench.study.marginals import multiplicity
 from safari_bench.study.trial import Trial
 
-__all__ = ["Bound", "expected_norm", "psi_bound"]
+__all__ = ["Bound", "expected_norm", "gram", "psi_bound", "units"]
 
 _LN10 = math.log(10)
 
@@ -65,9 +66,9 @@ def psi_bound(
     if not fidelity.injective:
         raise ValueError("SaFaRI's bound: got a psi that is not injective, so Z_psi is infinite; weigh both bands")
     operator = trial.operators(1, torch.float64)
-    M = _gram(fidelity, trial.y)
+    M = gram(fidelity, trial.y)
     root = _square_root(M)
-    rows = torch.cat([operator.adjoint(e[None]) for e in _units(trial.y)])  # (m, c, h, w)
+    rows = torch.cat([operator.adjoint(e[None]) for e in units(trial.y)])  # (m, c, h, w)
     norm_A = float(torch.linalg.matrix_norm(rows.flatten(1), 2))
     L_psi = math.sqrt(float(torch.linalg.eigvalsh(M)[-1]))
     m = len(rows)
@@ -131,15 +132,15 @@ def _measured_covariance(prior: GaussianPrior, operator: LinearOperator, rows: I
     return torch.cat([operator.A(v[None]).flatten()[None] for v in V_rows])
 
 
-def _units(y: Measurement) -> Tensor:
+def units(y: Measurement) -> Tensor:
     """Unit vectors of the shape of one measurement, (m, *m)."""
     return torch.eye(y[0].numel(), dtype=y.dtype).reshape(-1, *y.shape[1:])
 
 
-def _gram(fidelity: Fidelity, y: Measurement) -> Tensor:
+def gram(fidelity: Fidelity, y: Measurement) -> Float[Tensor, "m m"]:
     """M of fidelity(r) = r^T M r, from the gradients 2 M e at unit vectors."""
-    units = _units(y).requires_grad_()
-    (gradients,) = torch.autograd.grad(fidelity(units).sum(), units)
+    e = units(y).requires_grad_()
+    (gradients,) = torch.autograd.grad(fidelity(e).sum(), e)
     M: Tensor = gradients.flatten(1) / 2
     return (M + M.T) / 2
 

@@ -5,10 +5,9 @@ that can change its numbers, so that a study that was stopped goes on where it w
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,11 +16,11 @@ from safari_bench.ledger import run_id
 from safari_bench.operators import Unsupported
 from safari_bench.samplers import Sampler
 from safari_bench.samplers.contract import Pairs
-from safari_bench.shapes import Image
+from safari_bench.study.plan import Method, Section, Task, Truth
 from safari_bench.study.rows import Row, Rows
 from safari_bench.study.trial import Trial
 
-__all__ = ["EXACT", "Method", "Section", "Task", "Truth", "Tuning", "points", "run", "tunings"]
+__all__ = ["EXACT", "planned_points", "points", "run", "tunings"]
 
 #: the name of the rows of exact draws, which show what a perfect sampler would score
 EXACT = "exact draws"
@@ -32,128 +31,51 @@ _TRIED = (*_POINT, "value", "image")
 _LOST = 1000.0
 
 
-@runtime_checkable
-class Truth(Protocol):
-    """What is known of one trial; see `GaussianTruth` and `MixtureTruth`."""
-
-    #: whether draws come in mirrored pairs
-    mirrored: bool
-
-    def draws(self, samples: int) -> Image:
-        """Exact draws from the posterior."""
-        ...
-
-    def score(self, x_hat: Image) -> dict[str, float | str]:
-        """Scores of a sampler's draws."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """A value chosen on another draw of x and y than the one reported.
-
-    Args:
-        parameter: of the sampler.
-        values: what is tried.
-        up_to: most steps it is tried at; with more steps N the choice is scaled by (up_to / N)^exponent.
-    """
-
-    parameter: str
-    values: tuple[float, ...]
-    up_to: int = 100
-    exponent: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """One line of a plot.
-
-    Args:
-        name: as it is shown.
-        settings: the sampler's own, for the key of its rows.
-        build: (settings that differ) -> the sampler.
-        steps: what `steps` is set to, one point each.
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-    build: Callable[[Mapping[str, Any]], Sampler]
-    steps: tuple[int, ...]
-    tuning: Tuning | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One degradation and what is run on it.
-
-    Args:
-        trial: name of the image -> what is measured.
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-    trial: Callable[[str], Trial]
-    methods: Sequence[Method]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """Tasks that share a prior and an image size.
-
-    Args:
-        name: e.g. "gaussian-64".
-        title: what a reader calls it.
-        settings: what enters every key besides the task's and the method's.
-        truth: trial -> its scores.
-        criterion: the score that values are tuned by: the least is the best.
-        samples: draws per point.
-        tuning_samples: draws per value and image that is tried.
-        tuning_images: draws of x and y that values are tried on; the worst counts.
-        order: names of methods as they are listed; what is not named comes last.
-    """
-
-    name: str
-    title: str
-    settings: Mapping[str, Any]
-    truth: Callable[[Trial], Truth]
-    criterion: str
-    samples: int
-    tuning_samples: int
-    tuning_images: int
-    tasks: Sequence[Task]
-    order: Sequence[str] = ()
-
-
-def run(sections: Sequence[Section], folder: Path) -> None:
+def run(sections: Sequence[Section], folder: Path, *, quiet: bool = False) -> None:
     """Compute every point that is not there yet. Rows go to folder/rows, one file per section and task.
 
+    Args:
+        quiet: show no progress bar.
     Raises:
         LedgerError: a row cannot be written.
     """
     todo = [(section, task) for section in sections for task in section.tasks]
     total = sum(_size(task, section.tuning_images) for section, task in todo)
-    with tqdm(total=total, unit="step", disable=None, smoothing=0.05) as bar:
+    with tqdm(total=total, unit="step", disable=True if quiet else None, smoothing=0.05) as bar:
         for section, task in todo:
             _Runner(section, task, folder, bar).run()
 
 
 def points(section: Section, folder: Path) -> list[Row]:
-    """Every row of a section, in the order of its tasks and methods."""
-    return _read(section, folder, "", _POINT)
+    """Every row of a section that belongs to it as it is planned, in the order of its tasks and methods."""
+    found: list[Row] = []
+    for task in section.tasks:
+        planned = {(EXACT, 0), *((m.name, steps) for m in task.methods for steps in m.steps)}
+        rows = Rows(_path(folder, section, task), _POINT).rows
+        kept = [row for row in rows if (row["method"], row["steps"]) in planned and row["samples"] == section.samples]
+        found += _in_order(section, kept)
+    return found
+
+
+def planned_points(section: Section) -> int:
+    """How many rows `points` gives when all is computed."""
+    return sum(1 + sum(len(m.steps) for m in task.methods) for task in section.tasks)
 
 
 def tunings(section: Section, folder: Path) -> list[Row]:
     """Every value that was tried in a section, and what it scored."""
-    return _read(section, folder, "-tuning", _TRIED)
-
-
-def _read(section: Section, folder: Path, suffix: str, columns: Sequence[str]) -> list[Row]:
-    names = [EXACT, *section.order]
-    found: list[Row] = []
+    images, found = {f"tuning {i}" for i in range(section.tuning_images)}, []
     for task in section.tasks:
-        rows = Rows(_path(folder, section, task, suffix), columns).rows
-        found += sorted(rows, key=lambda row: (_place(row["method"], names), row["steps"]))
+        methods = {m.name for m in task.methods if m.tuning}
+        rows = Rows(_path(folder, section, task, "-tuning"), _TRIED).rows
+        tried = [row for row in rows if row["method"] in methods and row["image"] in images]
+        found += _in_order(section, tried)
     return found
+
+
+def _in_order(section: Section, rows: Sequence[Row]) -> list[Row]:
+    names = [EXACT, *section.order]
+    return sorted(rows, key=lambda row: (_place(row["method"], names), row["steps"]))
 
 
 def _place(name: str, names: Sequence[str]) -> int:

@@ -40,7 +40,7 @@ def marginals(prior: GaussianPrior, operator: LinearOperator, y: Measurement, si
     c, h, w = operator.image_shape
     basis, waves = _basis(prior, y), _power(prior, h, w)
     pixels = torch.einsum("cd,d->c", basis.square(), _mean(waves, w))[:, None, None].expand(c, h, w).clone()
-    for _, block in written_out._blocks(prior, operator, y, sigma_y):  # Cov[x | y] = C - sum over blocks of G^T G
+    for _, block in written_out.blocks(prior, operator, y, sigma_y):  # Cov[x | y] = C - sum over blocks of G^T G
         for G in torch.split(block.G, _CHUNK):
             images = torch.einsum("cq,mqhw->mchw", block.colour, G)
             pixels -= images.square().sum(0)

@@ -18,13 +18,13 @@ from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.shapes import Image, Measurement
 from safari_bench.study.problem import treats_channels_alike, unit, zeros
 
-__all__ = ["covariance", "variance"]
+__all__ = ["Block", "blocks", "covariance", "variance"]
 
 #: the most numbers one matrix may hold: 2 GiB
 _LARGEST = 2**28
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """A part of the colour space whose posterior is independent of the others'."""
 
     colour: Tensor  # (c, q), orthonormal: its directions
@@ -39,7 +39,7 @@ def variance(prior: GaussianPrior, operator: LinearOperator, y: Measurement, sig
         ValueError: the matrices would be too large.
     """
     result = zeros(operator, y)
-    for i, block in _blocks(prior, operator, y, sigma_y):
+    for i, block in blocks(prior, operator, y, sigma_y):
         q, (h, w) = block.colour.shape[1], result.shape[2:]
         delta = torch.zeros(q, q, h, w, dtype=y.dtype, device=y.device)
         delta[range(q), range(q), 0, 0] = 1
@@ -60,7 +60,7 @@ def covariance(
     c, h, w = operator.image_shape
     _check_size(len(y) * (c * h * w) ** 2, "covariances")
     result = torch.zeros(len(y), c, h * w, c, h * w, dtype=y.dtype, device=y.device)
-    for i, block in _blocks(prior, operator, y, sigma_y):
+    for i, block in blocks(prior, operator, y, sigma_y):
         q = block.colour.shape[1]
         eye = torch.eye(q * h * w, dtype=y.dtype, device=y.device).reshape(-1, q, h, w)
         G = block.G.flatten(1)
@@ -69,9 +69,9 @@ def covariance(
     return result.reshape(len(y), c * h * w, c * h * w)
 
 
-def _blocks(
+def blocks(
     prior: GaussianPrior, operator: LinearOperator, y: Measurement, sigma_y: float
-) -> Iterator[tuple[int, _Block]]:
+) -> Iterator[tuple[int, Block]]:
     """(image, block), every block of every image."""
     alike = treats_channels_alike(operator, y)
     c, h, w = operator.image_shape
@@ -95,7 +95,7 @@ def _blocks(
             Ca = C(a).flatten(1)
             S = a.flatten(1) @ Ca.T + sigma_y**2 * torch.eye(len(a), dtype=y.dtype, device=y.device)
             G = torch.linalg.solve_triangular(torch.linalg.cholesky(S), Ca, upper=False)
-            yield i, _Block(colour, C, G.reshape(-1, q, h, w))
+            yield i, Block(colour, C, G.reshape(-1, q, h, w))
 
 
 def _check_size(numbers: int, what: str) -> None:
