@@ -21,20 +21,25 @@ from safari_bench.cli import main
 from safari_bench.cli.exact import sections
 from safari_bench.cli.exact_schema import load
 from safari_bench.cli.schema import root
-from safari_bench.diffusion import NotFinite
+from safari_bench.diffusion import NotFinite, Schedule
 from safari_bench.fidelity import Perceptual
 from safari_bench.operators import Unsupported
+from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.priors.gaussian import load as load_gaussian
 from safari_bench.priors.mixture import MixturePrior
 from safari_bench.rng import Streams
+from safari_bench.samplers import MMPS, Wiener
 from safari_bench.study import GaussianPosterior
 from safari_bench.study.bound import expected_norm, psi_bound
+from safari_bench.study.convergence import CLAIMS, orders, output_moments
 from safari_bench.study.exact import EXACT, points, run, tunings
+from safari_bench.study.findings import verdict
 from safari_bench.study.gaussian_scores import GaussianTruth
 from safari_bench.study.marginals import in_waves, marginals, multiplicity, radius
 from safari_bench.study.mirrored import Mirrored
 from safari_bench.study.mixture_scores import MixtureTruth
 from safari_bench.study.plan import Method, Section, Task, Tuning
+from safari_bench.study.psi_target import psi_target
 from safari_bench.study.report import Extras, write
 from safari_bench.study.small_mixture import SHAPE as SMALL
 from safari_bench.study.small_mixture import small_mixture
@@ -338,6 +343,111 @@ def test_the_bound_holds_and_needs_an_injective_psi():
         psi_bound(gaussian_trial("avgpool"), Perceptual(low=1.0), [10], 1)
 
 
+@pytest.mark.parametrize("task", ["avgpool", "random"])
+@pytest.mark.parametrize("psi", PSI)
+def test_what_psi_targets_against_matrices(task, psi):
+    """Precision matrices and the means of every unit y, where the study has gains and covariances."""
+    trial = gaussian_trial(task, shape=TINY)
+    operator, n, m = trial.operators(1, torch.float64), math.prod(TINY), trial.y.numel()
+    A = torch.cat([operator.A(e[None]).flatten()[None] for e in torch.eye(n).double().reshape(n, *TINY)]).T.numpy()
+    units = torch.eye(m).double().reshape(m, *trial.y.shape[1:])
+    single = np.array([float(PSI[psi](e[None])) for e in units])
+    pairs = np.array([[float(PSI[psi]((a + b)[None])) for b in units] for a in units])
+    M = (pairs - single[:, None] - single) / 2
+    C = PRIOR.covariance(torch.eye(n).double().reshape(n, *TINY)).flatten(1).numpy()
+    seen = A.any(1)
+    truth = np.linalg.inv(np.linalg.inv(C) + A.T @ A / SIGMA_Y**2)
+    for found in psi_target(trial, PSI[psi]):
+        W = np.where(seen[:, None] & seen, M, 0) / found.gamma**2
+        if found.scale == "same strength":
+            assert np.trace(W) == pytest.approx(seen.sum() / SIGMA_Y**2)
+        target = np.linalg.inv(np.linalg.inv(C) + A.T @ W @ A)
+        apart = target @ A.T @ W - truth @ A.T / SIGMA_Y**2
+        D = apart @ (A @ C @ A.T + SIGMA_Y**2 * np.diag(seen)) @ apart.T
+        inside = norm.cdf(norm.ppf(0.95) * np.sqrt(np.diag(target) / np.diag(truth + D)))
+        squared = np.trace(D + target + truth - 2 * sqrtm(sqrtm(truth) @ target @ sqrtm(truth)).real)
+        expected = {
+            "mean_error_sd": np.sqrt((np.diag(D) / np.diag(truth)).mean()),
+            "sd_ratio": np.sqrt((np.diag(target) / np.diag(truth)).mean()),
+            "coverage": (2 * inside - 1).mean(),
+            "w2": np.sqrt(max(squared, 0) / np.trace(truth)),
+        }
+        for name, value in expected.items():
+            assert getattr(found, name) == pytest.approx(value, rel=1e-4, abs=1e-5)
+        if psi == "pixel":
+            assert (found.sd_low, found.sd_high) == pytest.approx((1, 1))
+
+
+def test_psi_that_ignores_a_band_has_no_target():
+    with pytest.raises(ValueError, match="not injective"):
+        psi_target(gaussian_trial("avgpool", shape=TINY), Perceptual(low=1.0))
+
+
+# Convergence
+
+
+def test_orders_are_those_of_exact_moments():
+    """A first order where a sampler is said to converge; what is not said to converge does not."""
+    found = orders([25, 50, 100], 0.5, 0)
+    last = {(o.claim, o.task): o for o in found if o.steps == 100}
+    for (claim, _), order in last.items():
+        if CLAIMS[claim].exact:
+            assert 0.7 < order.order < 1.1
+            assert order.mean_error < 1e-4
+        else:
+            assert order.mean_error > 0.05
+
+
+def test_output_moments_are_those_of_draws():
+    """4000 draws, fixed seed; a wrong matrix would be far outside five standard errors (false alarm 1 in 10^4)."""
+    spectrum, count = CLAIMS["MMPS (solved), coloured prior"].spectrum, 4000
+    prior = GaussianPrior(spectrum, Schedule(timesteps=25, beta_start=0.004, beta_end=0.8))
+    trial = Trial(
+        prior=prior,
+        draw=from_gaussian(prior),
+        operator=ops.Denoising,
+        shape=(1, 2, 4),
+        sigma_y=0.5,
+        seed=0,
+        image="a",
+    )
+    sampler = MMPS(steps=25, iterations=100, rtol=1e-12)
+    mean, covariance = output_moments(trial, sampler)
+    y, streams = (
+        trial.y.expand(count, 1, 2, 4),
+        Streams(0, "draws", [str(i) for i in range(count)], dtype=torch.float64),
+    )
+    x = sampler.restore(y, trial.operators(count, torch.float64), 0.5, prior, streams, iter).detach().flatten(1)
+    assert ((x.mean(0) - mean).abs() < 5 * (covariance.diagonal() / count).sqrt()).all()
+    error = ((covariance.square() + covariance.diagonal().outer(covariance.diagonal())) / count).sqrt()
+    assert ((torch.cov(x.T) - covariance).abs() < 5 * error).all()
+
+
+def test_wiener_is_the_posterior_mean_and_nothing_else():
+    """Another sampler's conjugate gradients, scored: no error, no spread, and the distance of a point estimate, 1."""
+    for task in ("circular", "random"):
+        known = truth(task)
+        x_hat = known.trial.restore(Wiener(gaussian=PRIOR), 4, iter, mirrored=True).x_hat
+        score = known.score(x_hat)
+        assert score["mean_error_sd"] < 1e-3
+        assert score["sd_ratio"] < 1e-6
+        assert score["w2"] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("error", "ratio", "coverage", "word"),
+    [
+        (0.1, 1.0, 0.9, "calibrated"),
+        (0.1, 1.0, 0.7, "near"),
+        (0.1, 0.3, 0.4, "collapsed"),
+        (0.1, 2.0, 0.99, "too wide"),
+        (1.5, 0.1, 0.0, "off"),
+    ],
+)
+def test_verdicts(error, ratio, coverage, word):
+    assert verdict({"mean_error_sd": error, "sd_ratio": ratio, "coverage": coverage}) == word
+
+
 # The run
 
 
@@ -421,6 +531,7 @@ def test_a_finished_point_is_not_computed_again(tmp_path):
     assert after[:3] == before[:3]
     assert len(after) == len(before)
     assert after[3]["sd_ratio"] > before[3]["sd_ratio"]
+    assert [row["method"] for row in points(study(two[:1])[0], tmp_path)] == [EXACT, "one", "one"]  # no longer planned
     assert count(study(two, seed=1), tmp_path) == 3
 
 
@@ -443,9 +554,13 @@ def test_what_cannot_work_and_what_diverges_are_rows(tmp_path):
     rows = {row["method"]: row for row in points(planned[0], tmp_path)}
     assert (rows["picky"]["status"], rows["picky"]["reason"]) == ("unsupported", "no such luck")
     assert rows["lost"]["status"] == rows["huge"]["status"] == "diverged"
-    overview = write(planned, Extras([], [], []), tmp_path)
-    assert "unsupported" in overview
-    assert "diverged" in overview
+    said = write(planned, Extras([], [], []), tmp_path)
+    assert "- diverged: lost (1 of 1), huge (1 of 1)" in said
+    assert "| picky" in said
+    assert "still to be computed" not in said
+    assert "**1 of 5 points are still" in write(
+        study([*planned[0].tasks[0].methods, method("new", (2,))]), Extras([], [], []), tmp_path
+    )
 
 
 def test_values_are_tuned_on_other_images_and_scaled(tmp_path):
@@ -480,7 +595,7 @@ TINY_STUDY = [
     "bound.tasks=[sr_avgpool_x4]",
     "bound.guidance=[pixel]",
     "bound.times=[0,500]",
-    "orders.steps=[25]",
+    "orders.steps=[25,50]",
 ]
 
 
@@ -505,12 +620,25 @@ def test_the_verb_end_to_end(tmp_path, monkeypatch, capsys):
         assert (folder / name).stat().st_size > 0
     text = (folder / "exact.md").read_text()
     assert "coverage of 90 %" in text
+    said = (folder / "findings.md").read_text()
+    for words in ("## Orders of convergence", "which should converge: last order", "- nearest to the posterior on"):
+        assert words in said
+    assert (pd.read_csv(folder / "psi_target.csv").w2 < 1e-6).all()  # psi is the pixel's: the posterior itself
     # again: everything is there
     rows = {path: path.stat().st_mtime_ns for path in (folder / "rows").iterdir()}
     (folder / "exact.md").unlink()
     assert main(["exact", *TINY_STUDY]) == 0
     assert {path: path.stat().st_mtime_ns for path in (folder / "rows").iterdir()} == rows
     assert (folder / "exact.md").read_text() == text
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_same_numbers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for processes in (1, 2):
+        assert main(["exact", *TINY_STUDY, f"processes={processes}", f"name=with{processes}"]) == 0
+    one, two = (pd.read_csv(tmp_path / "results" / f"with{n}" / "exact.csv").drop(columns="seconds") for n in (1, 2))
+    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -550,3 +678,5 @@ def test_the_shipped_study_binds():
         for steps, value in itertools.product(m.steps, values):
             assert m.build({"steps": steps, **value}).steps == steps
             assert getattr(m.build({"steps": steps}), "clip", False) is False
+            spacing = getattr(m.build({"steps": steps}), "spacing", "uniform")
+            assert len(PRIOR.schedule.pairs(steps, spacing)) == steps
