@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One test process a core (nproc honours taskset), at most four, each with one thread.
+PARALLEL := --numprocesses $(shell nproc) --maxprocesses 4 --dist worksteal
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce-table1 exact smoke train-prior test test-slow lint format clean
 
@@ -19,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 reproduce-table1: setup ## compute Table 1 on the photographs that ship, print it, write results/table1/
-	$(BIN)/safari-bench -m experiments=table1_photos $(ARGS)
+	$(BIN)/safari-bench -m experiments=table1_embedded $(ARGS)
 
 exact: setup ## score every sampler against posteriors that are known exactly, write results/exact/
 	$(BIN)/safari-bench exact $(ARGS)
@@ -31,10 +33,10 @@ train-prior: setup ## train the network prior; hours on a CPU, goes on where it 
 	$(BIN)/safari-bench train $(ARGS)
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest -m "not slow and not gpu and not weights" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not weights" $(ARGS)
 
 test-slow: setup ## run the slow tests too
-	$(BIN)/python -m pytest -m "not gpu and not weights" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not gpu and not weights" $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

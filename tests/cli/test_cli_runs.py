@@ -15,7 +15,8 @@ from safari_bench.cli import main
 
 #: columns that measure a run rather than a restoration
 COST = ["seconds", "peak_mem_mb"]
-CELL = ["task=sr_x4", "sampler=dps", "dataset.n=6", "sampler.steps=120", "compute.batch_size=1", "compute.device=cpu"]
+CELL = ["prior=gaussian", "task=sr_x4", "sampler=dps", "dataset.n=6", "sampler.steps=120"]
+CELL += ["compute.batch_size=1", "compute.device=cpu"]
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,8 @@ def test_a_dry_run_gives_a_prior_that_restores(capfd):
     (use,) = [line.removeprefix("use it with ").split() for line in said.splitlines() if line.startswith("use it")]
     assert "prior.checkpoint=results/train_prior/prior" in use
     checkpoint = next(word for word in use if word.startswith("prior.checkpoint="))
-    assert main(["prior=diffusers", checkpoint, "sampler=dps", "sampler.steps=2", "dataset.n=1", "name=used"]) == 0
+    untrained = ["prior=diffusers", checkpoint, "prior.sanity_check=false"]
+    assert main([*untrained, "sampler=dps", "sampler.steps=2", "dataset.n=1", "name=used"]) == 0
     assert "prior: diffusers" in capfd.readouterr().out
     assert len((Path("results") / "train_prior" / "loss.csv").read_text().splitlines()) == 4
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
+from safetensors.torch import load_file, save_file
 
 from safari_bench.diffusion import Schedule
 from safari_bench.priors.unet import Folded, PriorError, load, save
@@ -20,6 +21,10 @@ SMALL = dict(
     up_block_types=("UpBlock2D", "UpBlock2D"),
 )
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def opened(folder: str, sha256: str | None = None):
+    return load(folder, sha256, sanity_check=False)
 
 
 def unet(channels: int = 3, out: int | None = None) -> UNet2DModel:
@@ -38,7 +43,7 @@ def test_a_folder_written_by_diffusers_gives_diffusers_own_x0(tmp_path, kind):
     model.save_pretrained(tmp_path)
     scheduler = DDPMScheduler(prediction_type=kind, beta_schedule="linear", clip_sample=False)
     scheduler.save_config(tmp_path)
-    prior = load(str(tmp_path))
+    prior = opened(str(tmp_path))
     x_t = pictures()
     for t in (0, 400, 999):
         with torch.no_grad():
@@ -51,7 +56,7 @@ def test_six_channels_are_a_mean_and_a_variance(tmp_path):
     model = unet(3, 6)
     model.save_pretrained(tmp_path)
     DDPMScheduler(beta_schedule="linear").save_config(tmp_path)
-    prediction = load(str(tmp_path)).predict(pictures(), 500)
+    prediction = opened(str(tmp_path)).predict(pictures(), 500)
     with torch.no_grad():
         output = model(pictures(), 500).sample
     torch.testing.assert_close(prediction.var_fraction, (output[:, 3:] + 1) / 2)
@@ -71,7 +76,7 @@ def test_folding_gives_each_pixel_back_to_its_place():
 def test_what_save_writes_load_reads_and_diffusers_too(tmp_path):
     model = unet(12)
     sha256 = save(model, Schedule(), "v_prediction", tmp_path)
-    prior = load(str(tmp_path), sha256)
+    prior = opened(str(tmp_path), sha256)
     assert prior.sha256 == sha256
     assert (tmp_path / WEIGHTS).stat().st_size < 2.2 * sum(p.numel() for p in model.parameters()) + 20_000
     theirs = UNet2DModel.from_pretrained(tmp_path)
@@ -94,6 +99,12 @@ def test_what_save_writes_load_reads_and_diffusers_too(tmp_path):
         (lambda d: (d / WEIGHTS).write_bytes((d / WEIGHTS).read_bytes()[:-100]), "sha256 is .* expected"),
         (lambda d: edit(d / "scheduler_config.json", prediction_type="sample"), "got prediction_type 'sample'"),
         (lambda d: edit(d / "scheduler_config.json", beta_schedule="scaled_linear"), "'scaled_linear'"),
+        (lambda d: edit(d / "scheduler_config.json", trained_betas=[0.1, 0.2]), "got trained_betas"),
+        (lambda d: edit(d / "scheduler_config.json", rescale_betas_zero_snr=True), "got rescale_betas_zero_snr"),
+        (lambda d: edit(d / "config.json", _class_name="UNet2DConditionModel"), "got a UNet2DConditionModel"),
+        (lambda d: edit(d / "config.json", down_block_types=["DownBlock2D"]), "diffusers cannot build this network"),
+        (lambda d: (d / "scheduler_config.json").write_text('{"beta_schedule": "linear"}'), "no 'num_train_timesteps'"),
+        (lambda d: (d / "config.json").write_text("[]"), "holds a list, expected a JSON object"),
     ],
 )
 def test_a_wrong_folder_is_refused(tmp_path, damage, said):
@@ -101,7 +112,7 @@ def test_a_wrong_folder_is_refused(tmp_path, damage, said):
     sha256 = save(unet(), Schedule(), "epsilon", folder)
     damage(folder)
     with pytest.raises(PriorError, match=said):
-        load(str(folder), sha256)
+        opened(str(folder), sha256)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other network", "not safetensors"])
@@ -115,19 +126,44 @@ def test_weights_that_do_not_fit_are_refused_and_never_replaced_by_random_ones(t
     else:
         edit(tmp_path / "config.json", block_out_channels=[8, 24])
     with pytest.raises(PriorError, match="do not fit"):
-        load(str(tmp_path))
+        opened(str(tmp_path))
 
 
 def test_sides_the_network_cannot_halve_are_refused(tmp_path):
     save(unet(12), Schedule(), "epsilon", tmp_path)
     with pytest.raises(ValueError, match=r"30 x 32.*multiples of 4"):
-        load(str(tmp_path)).predict(torch.zeros(1, 3, 30, 32), 5)
+        opened(str(tmp_path)).predict(torch.zeros(1, 3, 30, 32), 5)
 
 
 def test_a_network_whose_channels_are_no_folded_rgb_is_refused(tmp_path):
     save(unet(5), Schedule(), "epsilon", tmp_path)
     with pytest.raises(PriorError, match="5 input channels"):
+        opened(str(tmp_path))
+
+
+def test_attention_under_its_names_of_2022_is_read(tmp_path):
+    """As in the google/ddpm-* checkpoints, which are the ones with this layout."""
+    kinds = dict(down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"))
+    torch.manual_seed(0)
+    model = UNet2DModel(**{**SMALL, **kinds}).eval()
+    save(model, Schedule(), "epsilon", tmp_path)
+    expected = opened(str(tmp_path)).predict(pictures(), 500).x0_hat
+    state = load_file(tmp_path / WEIGHTS)
+    former = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    for name in list(state):
+        for now, before in former.items():
+            if f".{now}." in name:
+                state[name.replace(now, before)] = state.pop(name)
+    assert any("proj_attn" in name for name in state)
+    save_file(state, tmp_path / WEIGHTS)
+    assert torch.equal(opened(str(tmp_path)).predict(pictures(), 500).x0_hat, expected)
+
+
+def test_random_weights_are_an_error_unless_asked_for(tmp_path):
+    save(unet(), Schedule(), "epsilon", tmp_path)
+    with pytest.raises(PriorError, match=r"does not denoise: on a smooth 16 x 16 picture .*sanity_check=false"):
         load(str(tmp_path))
+    assert load(str(tmp_path), sanity_check=False).settings == {}
 
 
 def edit(path, **changes):

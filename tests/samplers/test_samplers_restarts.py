@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 from test_samplers_exact import PRIOR, SHAPE, setting
@@ -55,6 +56,16 @@ def test_restarts_keep_the_run_with_the_least_misfit_of_each_image():
         assert torch.equal(kept[i], runs[best[i]][i])
     assert counted.nfe == 10
     assert seen == [10]  # one bar over all runs
+
+
+def test_the_mean_of_runs_is_over_the_runs_of_each_image():
+    operator, _, y = setting("sr", 0.05, 3)
+    y, ids = y.expand(2, *y.shape[1:]), ["a", "b"]
+    new = functools.partial(Streams, 0, "t", dtype=torch.float64)
+    mean = Restarts(sampler=Scripted(), n=3, keep="mean").restore(y, operator, 0.05, PRIOR, new(ids), iter)
+    names = [ids, *([f"{i}\x1frun {k}" for i in ids] for k in (1, 2))]
+    draws = [new(name).normal("x_T", SHAPE).numpy() for name in names]
+    np.testing.assert_allclose(mean.numpy(), (draws[0] + draws[1] + draws[2]) / 3, rtol=0, atol=1e-14)
 
 
 def test_the_first_run_is_the_samplers_own():

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from safari_bench.ledger import Cell, run_id
+from safari_bench.tables import figures
 
 IDS = ("a", "b", "c", "d")
 TASK = {"operator": {"factor": 4}, "noise": "gaussian", "sigma": 0.05, "sigma_range": "minus_one_one", "rate": 30.0}
@@ -87,3 +88,10 @@ def run(tmp_path: Path) -> Run:
 @pytest.fixture
 def new_run(tmp_path: Path) -> Callable[[str], Run]:
     return lambda name: Run(tmp_path / name / "table1")
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves empty files: drawing takes a second, and only some tests look at it."""
+    for name in ("distortion", "cost", "spectrum"):
+        monkeypatch.setattr(figures, name, lambda *_: b"")

@@ -8,6 +8,8 @@ from PIL import Image
 
 from safari_bench.tables import TableError, build
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 GREY = (214, 214, 214)
 
@@ -17,13 +19,16 @@ def grid(run, images: int = 2) -> np.ndarray:
     return np.asarray(Image.open(run.folder / "grid.png"))
 
 
+BELOW = 17  # px for the PSNR
+
+
 def tiles(picture: np.ndarray, rows: int, columns: int, side: int = 192, gap: int = 6) -> list[list[np.ndarray]]:
-    """Cut from the lower right corner, which holds no text."""
-    bottom, right = picture.shape[0] - gap, picture.shape[1] - gap
-    step = side + gap
+    """Cut from the lower right corner, without the text below them."""
+    bottom, right = picture.shape[0] - gap - BELOW, picture.shape[1] - gap
+    down, step = side + gap + BELOW, side + gap
     return [
         [
-            picture[bottom - r * step - side : bottom - r * step, right - c * step - side : right - c * step]
+            picture[bottom - r * down - side : bottom - r * down, right - c * step - side : right - c * step]
             for c in reversed(range(columns))
         ]
         for r in reversed(range(rows))
@@ -69,7 +74,7 @@ def test_rows_are_counted_per_task(run) -> None:
     run.cell("dps", {"psnr": 1.0}, task="denoising", color=BLUE)
     assert one.exists()
     tall = grid(run, 3)
-    assert tall.shape[0] - grid(run, 1).shape[0] == 2 * 2 * 198
+    assert tall.shape[0] - grid(run, 1).shape[0] == 2 * 2 * (198 + BELOW)
     found = tiles(tall, 6, 2)
     assert [int(np.argmax(row[1].mean((0, 1)))) for row in found] == [2, 2, 2, 0, 0, 0]  # denoising first
 
@@ -89,7 +94,7 @@ def test_grey_pictures_and_long_names(run) -> None:
     Image.new("L", (4, 4), 90).save(folder / "images" / "a.png")
     found = tiles(grid(run), 2, 3)
     assert (found[0][1] == 90).all()
-    heads = np.asarray(Image.open(run.folder / "grid.png"))[: -2 * 198]
+    heads = np.asarray(Image.open(run.folder / "grid.png"))[: -2 * (198 + BELOW)]
     assert len(heads) > 4 * 17 and heads[0].min() == 255  # wrapped, not cut
 
 
@@ -99,3 +104,37 @@ def test_a_file_that_is_no_picture_is_named_and_the_tables_are_there(run) -> Non
     with pytest.raises(TableError, match=r"images/a.png is not a picture: .*delete it"):
         build(run.folder)
     assert (run.folder / "table1.md").exists()
+
+
+def detailed(path: Path, where: tuple[int, int], side: int = 64) -> np.ndarray:
+    """A flat picture with one checkered square of 12 px."""
+    pixels = np.full((side, side, 3), 128, np.uint8)
+    x, y = where
+    pixels[y : y + 12, x : x + 12] += (np.indices((12, 12)).sum(0) % 2 * 60).astype(np.uint8)[..., None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def test_insets_show_the_finest_part_of_the_reference_in_every_picture(run) -> None:
+    folder = run.cell("dps", {"psnr": [21.25, 30.0, 30.0, 30.0]}, color=RED)
+    reference = run.folder / "photos" / "reference" / "a.png"
+    pixels = detailed(reference, (40, 8))
+    restored = detailed(folder / "images" / "a.png", (4, 44))  # detail elsewhere: the reference alone decides
+    shown = tiles(grid(run, 1), 1, 2)[0]
+    for tile, own in zip(shown, (pixels, restored), strict=True):
+        inset = np.kron(own[8:20, 40:52], np.ones((6, 6, 1), np.uint8))  # twice the enlargement of the tile
+        corner = tile[192 - 72 :, :72]  # the part lies above, to the right: furthest from it is below, to the left
+        np.testing.assert_array_equal(corner[1:-1, 1:-1], inset[1:-1, 1:-1])
+        around = np.kron(own, np.ones((3, 3, 1), np.uint8))
+        np.testing.assert_array_equal(tile[:24], around[:24])
+        np.testing.assert_array_equal(tile[:, 156:], around[:, 156:])
+    assert (shown[0][24, 120:156] == (255, 210, 0)).all()  # a frame says where it is from
+
+
+def test_the_psnr_of_each_picture_stands_below_it(run) -> None:
+    run.cell("dps", {"psnr": [21.25, float("inf"), 3.0, 3.0]}, color=RED)
+    picture = grid(run, 2)
+    strips = [picture[-6 - BELOW - k * (198 + BELOW) : picture.shape[0] - 6 - k * (198 + BELOW)] for k in (1, 0)]
+    assert [bool(strip[:, -198:].min() < 100) for strip in strips] == [True, False]  # infinite: not computed
+    assert (strips[0][:, -2 * 198 : -198] == 255).all()  # the reference has none

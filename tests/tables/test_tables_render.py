@@ -23,6 +23,10 @@ def cells(text: str, task: str = "sr_x4") -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(heads, row, strict=True)) for row in rows[2:]}
 
 
+def underscored(found: dict[str, dict[str, str]], metric: str) -> list[str]:
+    return [sampler for sampler, row in found.items() if row[metric].startswith("_")]
+
+
 def bold(found: dict[str, dict[str, str]], metric: str) -> list[str]:
     return [sampler for sampler, row in found.items() if row[metric].startswith("**")]
 
@@ -186,7 +190,10 @@ def test_the_files_are_the_same_bytes_whatever_came_first(new_run) -> None:
             psnr = [random.Random(f"{task} {place} {image}").gauss(20, 3) for image in range(4)]
             run.cell(sampler, {"psnr": psnr}, task=task, options=options, seed=seed, color=(90, 90, 90))
         files = build(run.folder)
-        assert [path.name for path in files] == ["per_image.csv", "table1.csv", "table1.md", "grid.png"]
+        assert [path.name for path in files] == [
+            *("per_image.csv", "table1.csv", "table1_wide.csv", "comparisons.csv", "ranks.csv", "table1.md"),
+            *("table1.tex", "grid.png", "distortion.png", "cost.png", "spectrum.png"),
+        ]
         found.append([path.read_bytes() for path in files])
         assert [path.read_bytes() for path in build(run.folder)] == found[-1]
     assert found[0] == found[1]
@@ -209,9 +216,9 @@ def test_the_overview_has_both_headline_scores_of_every_task_and_their_best(run)
     rows = {
         row.split("|")[1].strip(): [c.strip() for c in row.split("|")[2:-1]] for row in block.splitlines() if "|" in row
     }
-    assert rows["sampler"] == ["denoising", "sr_x4"]
-    assert rows["dps"] == ["**25.00** / **0.800**", "**20.00** / 0.600"]
-    assert rows["safari"] == ["n/s", "19.00 / **0.700**"]
+    assert rows["sampler"] == ["denoising", "sr_x4", "mean rank"]
+    assert rows["dps"] == ["**25.00** / **0.800**", "**20.00** / 0.600", "**1.0** / **1.5**"]
+    assert rows["safari"] == ["n/s", "19.00 / **0.700**", "2.0 / **1.5**"]
 
 
 def test_one_task_needs_no_overview_and_a_legend_can_be_left_out(run) -> None:
@@ -221,3 +228,22 @@ def test_one_task_needs_no_overview_and_a_legend_can_be_left_out(run) -> None:
     assert text.startswith(render_text(run.folder, legend=False).rstrip())
     assert "How to read this" in text
     assert "How to read this" not in render_text(run.folder, legend=False)
+
+
+def test_what_cannot_be_told_from_the_best_is_underscored(run) -> None:
+    ids, steady = "abcdefgh", [20.0, 22, 24, 26, 28, 30, 32, 34]
+    run.cell("dps", {"psnr": steady}, ids=ids)
+    run.cell("safari", {"psnr": [v - 0.1 for v in steady]}, ids=ids)  # a little worse, every time
+    run.cell("ddrm", {"psnr": [v + (3 if k % 2 else -4) for k, v in enumerate(steady)]}, ids=ids)  # now and then
+    text = render_text(run.folder)
+    found = cells(text)
+    assert (bold(found, "PSNR"), underscored(found, "PSNR")) == (["dps"], ["ddrm"])
+    legend = text.split("## How to read this")[1]
+    assert "_between underscores, in italics_: not distinguishable from the best: paired permutation test" in legend
+
+
+def test_with_few_images_nothing_is_underscored(run) -> None:
+    run.cell("dps", {"psnr": [20, 30, 20, 30]})
+    run.cell("safari", {"psnr": [19, 31, 19, 30]})
+    found = cells(render_text(run.folder))
+    assert (bold(found, "PSNR"), underscored(found, "PSNR")) == (["dps"], [])

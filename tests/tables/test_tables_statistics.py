@@ -10,6 +10,8 @@ from safari_bench.ledger import COST
 from safari_bench.tables import build
 from safari_bench.tables.statistics import interval
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 NAN, INF = math.nan, math.inf
 
 
@@ -65,7 +67,7 @@ def test_large_sets_are_resampled_in_portions() -> None:
 def test_table1_is_tidy(run) -> None:
     run.cell("dps", {"psnr": [20, 22, 24, 26], "seconds": 1.5, "spectrum_low": -0.5, "zz_new": 3.0})
     frame = table(run)
-    assert ",".join(frame.columns) == "dataset,task,sigma,sigma_range,sampler,metric,n,mean,ci_low,ci_high"
+    assert ",".join(frame.columns) == "dataset,task,sigma,sigma_range,sampler,metric,n,seeds,mean,ci_low,ci_high"
     assert list(frame.metric) == ["psnr", "spectrum_low", "zz_new", *COST]
     psnr = line(frame, "dps", "psnr")
     assert tuple(psnr[:5]) == ("photos", "sr_x4", 0.05, "minus_one_one", "dps")
@@ -79,7 +81,7 @@ def test_seeds_are_averaged_per_image_first(run) -> None:
     rows = table(run, "per_image.csv")
     assert list(rows.image_id) == list("aabbccdd") and list(rows.seed) == [0, 1] * 4
     psnr = line(table(run), "dps", "psnr")
-    assert psnr.n == 4  # images, not runs
+    assert (psnr.n, psnr.seeds) == (4, 2)  # images, not runs
     assert psnr["mean"] == (10 + 20 + 25 + 40) / 4  # a pooled mean would be 160 / 6
     assert psnr.ci_high <= 40
 

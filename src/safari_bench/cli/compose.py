@@ -1,9 +1,10 @@
 """A composed configuration turned into jobs for the runner."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from safari_bench import NUMBERS, __version__, machine
 from safari_bench.cli.schema import ConfigError, check, root
 from safari_bench.data import Dataset
 from safari_bench.ledger import run_id
+from safari_bench.metrics import Suite
 from safari_bench.operators import make_noise
 from safari_bench.priors.unet import PriorError
 from safari_bench.runner import Job, Task
 from safari_bench.samplers import Degraded, Sampler
 
-__all__ = ["device_of", "jobs", "limit", "prior_of", "refused"]
+__all__ = ["device_of", "jobs", "limit", "prior_of", "refused", "suite_of"]
 
 _DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 
@@ -44,7 +46,7 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         dataset=_dataset(json.dumps(values["dataset"])),
         task=refused("task", lambda: _task(values["task"])),
         denoiser=denoiser,
-        metrics=instantiate(values["metrics"], _convert_="all"),
+        metrics=suite_of(values["metrics"]),
         seed=values["seed"],
         device=device,
         dtype=_DTYPES[values["precision"]],
@@ -65,14 +67,15 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
             "seed": values["seed"],
             "numbers": NUMBERS,
         }
-        run = _run(spec, values, device)
+        run = {**_run(spec, values, device), "backbones": shared["metrics"].describe()}
         return Job(sampler_name=name, sampler=method, prior_name=str(prior["name"]), run=run, **shared)
 
     cells = [job("degraded", Degraded(), {"name": "degraded"}, {"name": "none"})]
     if not isinstance(sampler, Degraded):
         if sampler.uses_prior and hasattr(denoiser, "check"):  # a prior of images of one size
             refused("prior", lambda: denoiser.check(shared["dataset"].image_shape))
-        prior = {"name": prior_name, "sha256": denoiser.sha256} if sampler.uses_prior else {"name": "none"}
+        identity = {"name": prior_name, "sha256": denoiser.sha256, **getattr(denoiser, "settings", {})}
+        prior = identity if sampler.uses_prior else {"name": "none"}
         cells.append(job(values["sampler"]["name"], sampler, values["sampler"], prior))
     return cells
 
@@ -127,10 +130,30 @@ def _dataset(values: str) -> Dataset:
 
 @lru_cache(maxsize=2)
 def prior_of(values: str) -> tuple[str, Any]:
-    """Name and Denoiser of a prior node, given as JSON."""
+    """Name and Denoiser of a prior node, given as JSON. Says on stderr which weights these are."""
     node = json.loads(values)
     name = node.pop("name")
-    return name, refused("prior", lambda: instantiate(node, _convert_="all"))
+    prior = refused("prior", lambda: instantiate(node, _convert_="all"))
+    if node.get("checkpoint"):
+        _say(f"prior {name}: {node['checkpoint']}, sha256 {prior.sha256}")
+    return name, prior
+
+
+def suite_of(node: Mapping[str, Any]) -> Suite:
+    """The scores of a metrics node. Says on stderr, once per process, which of them lack their weights.
+
+    Raises:
+        ConfigError: a value is refused, or a file of weights is not the published one.
+    """
+    suite: Suite = refused("metrics", lambda: instantiate(node, _convert_="all"))
+    for line in suite.notices:
+        _say(line)
+    return suite
+
+
+@cache
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _task(values: Mapping[str, Any]) -> Task:

@@ -2,23 +2,47 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from safari_bench.cli.schema import ConfigError
 from safari_bench.data import Photos, photographs
 from safari_bench.data.wheels import Crop
 from safari_bench.priors import mixture_file
-from safari_bench.priors.gaussian import Spectrum, fit
+from safari_bench.priors.gaussian import Spectrum
+from safari_bench.priors.gaussian import fit as fit_spectrum
 from safari_bench.priors.mixture_fit import fit as fit_mixture
 
-__all__ = ["fit_train_photographs", "train_crops", "write_mixture", "write_spectrum"]
+__all__ = ["fit", "fit_train_photographs", "train_crops", "write_mixture", "write_spectrum"]
 
 #: scale -> how many crops of 64 px of each train photograph the mixture sees, about
 _CROPS = {1: 600, 2: 300, 4: 60}
+
+
+def fit(arguments: Sequence[str]) -> int:
+    """The verb: [gaussian | mixture] [FILE].
+
+    Raises:
+        ConfigError: another number of words.
+    """
+    writers = {
+        "gaussian": (write_spectrum, "gaussian_photos.json"),
+        "mixture": (write_mixture, "mixture_photos.safetensors"),
+    }
+    named = bool(arguments) and arguments[0] in writers
+    write, default = writers[arguments[0] if named else "gaussian"]
+    files = arguments[named:]
+    if len(files) > 1:
+        raise ConfigError(
+            f"safari-bench fit takes a prior ({', '.join(writers)}) and at most one file to write, got "
+            f"{' '.join(arguments)}"
+        )
+    write(Path(files[0] if files else default))
+    return 0
 
 
 def fit_train_photographs() -> Spectrum:
@@ -27,7 +51,7 @@ def fit_train_photographs() -> Spectrum:
     for size in (64, 256):
         photos = Photos(split="train", size=size)
         images += [photos.load(i).numpy().astype(np.float64) for i in range(len(photos.records()))]
-    return fit(images)
+    return fit_spectrum(images)
 
 
 def write_spectrum(path: Path) -> None:

@@ -4,25 +4,24 @@ Exit codes: 0 done; 1 something failed (its rows say what); 2 the command cannot
 """
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from safari_bench.cli.compose import jobs
-from safari_bench.cli.schema import ConfigError, register, root, unknown_key
+from safari_bench.cli.explain import explain
+from safari_bench.cli.schema import ConfigError, register, root
 from safari_bench.data import DataError
 from safari_bench.ledger import CellBusy, LedgerError
 from safari_bench.priors.unet import PriorError
@@ -102,12 +101,14 @@ def _report(outcome: Outcome, what: str) -> None:
         print(f"{what}: {n} of {outcome.total} images {status}", file=sys.stderr)
     for reason in outcome.reasons:
         print(f"  {reason}", file=sys.stderr)
+    for note in outcome.notes:
+        print(f"{what}: {note}", file=sys.stderr)
 
 
-def _tabulate(folder: Path) -> None:
-    build(folder)
-    print(render_text(folder, legend=False))
-    print(f"in {folder}: table1.md (with a legend), table1.csv, per_image.csv, grid.png")
+def _tabulate(*folders: Path) -> None:
+    written = build(*folders)
+    print(render_text(*folders, legend=False))
+    print(f"in {written[0].parent}: {', '.join(path.name for path in written)}; table1.md explains the columns")
 
 
 def finish_sweep(cfg: DictConfig) -> None:
@@ -119,31 +120,18 @@ def finish_sweep(cfg: DictConfig) -> None:
 
 
 def _table(arguments: Sequence[str]) -> int:
-    """safari-bench table RUN: rebuild the tables of a run folder from its rows alone."""
-    if len(arguments) != 1:
-        raise ConfigError(f"safari-bench table takes one run folder, got {len(arguments)}; e.g. results/table1")
-    _tabulate(_run_folder(arguments[0]))
+    """safari-bench table RUN [RUN...]: rebuild the tables of a run folder, or of several as one, from rows alone."""
+    if not arguments:
+        raise ConfigError("safari-bench table takes one run folder or several, got none; e.g. results/table1")
+    _tabulate(*map(_run_folder, arguments))
     return 0
 
 
 def _fit(arguments: Sequence[str]) -> int:
     """safari-bench fit [gaussian | mixture] [FILE]: fit a prior to the train photographs and write it."""
-    from safari_bench.cli.fitting import write_mixture, write_spectrum
+    from safari_bench.cli.fitting import fit
 
-    writers = {
-        "gaussian": (write_spectrum, "gaussian_photos.json"),
-        "mixture": (write_mixture, "mixture_photos.safetensors"),
-    }
-    named = bool(arguments) and arguments[0] in writers
-    write, default = writers[arguments[0] if named else "gaussian"]
-    files = arguments[named:]
-    if len(files) > 1:
-        raise ConfigError(
-            f"safari-bench fit takes a prior ({', '.join(writers)}) and at most one file to write, got "
-            f"{' '.join(arguments)}"
-        )
-    write(Path(files[0] if files else default))
-    return 0
+    return fit(arguments)
 
 
 def _exact(arguments: Sequence[str]) -> int:
@@ -163,6 +151,25 @@ def _tune(arguments: Sequence[str]) -> int:
     written = write_tuned(_run_folder(arguments[0]), metric, root() / "conf", arguments[2:])
     print(f"wrote {len(written)} files under {root() / 'conf' / 'tuned'}")
     return 0
+
+
+def _score(arguments: Sequence[str]) -> int:
+    """safari-bench score RUN [key=value...]: score a run's saved pictures again, with metrics=..."""
+    from safari_bench.cli.scoring import score_run
+
+    if not arguments or "=" in arguments[0]:
+        raise ConfigError("safari-bench score takes a run folder, then keys; e.g. results/table1 metrics=perceptual")
+    folder = _run_folder(arguments[0])
+    code = _hydra(arguments[1:], lambda cfg: score_run(cfg, folder))
+    _tabulate(folder)
+    return code
+
+
+def _weights(arguments: Sequence[str]) -> int:
+    """safari-bench weights [list|check|fetch] [metrics.weights_dir=DIR]: the files that LPIPS, FID and KID need."""
+    from safari_bench.cli.weights import weights
+
+    return weights(arguments)
 
 
 def _run_folder(word: str) -> Path:
@@ -201,6 +208,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "card": _card,
     "tune": _tune,
+    "score": _score,
+    "weights": _weights,
     "exact": _exact,
 }
 
@@ -228,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; what is finished is kept. Run the same command again to do the rest", file=sys.stderr)
         return 130
     except (HydraException, OmegaConfBaseException) as error:  # before OSError, which one of Hydra's own is
-        print(f"error: {_explain(error, words)}", file=sys.stderr)
+        print(f"error: {explain(error, words)}", file=sys.stderr)
         return 2
     except (ConfigError, DataError, PriorError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -238,31 +247,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         GlobalHydra.instance().clear()
-
-
-def _explain(error: Exception, words: Sequence[str]) -> str:
-    """Hydra's message, with the list of what exists where a key is misspelt."""
-    match = re.search(r"Could not override '([^']+)'", str(error))
-    if match:
-        key = match.group(1)
-        known = _known_keys(key.rpartition(".")[0], [w for w in words if not w.lstrip("+~").startswith(f"{key}=")])
-        if known and key.rpartition(".")[2] not in known:
-            return unknown_key(key, known)
-    said = str(error).split("Config search path:")[0]
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-    lines = [line for line in said.splitlines() if line and "full_key:" not in line and "object_type=" not in line]
-    if cause is not None:
-        lines += [str(cause).splitlines()[0]]
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _known_keys(parent: str, words: Sequence[str]) -> list[str]:
-    """The keys beside a misspelt one, from composing the rest of the command line."""
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-            cfg: Any = hydra.compose("config", overrides=[w for w in words if "=" in w and not w.startswith("-")])
-            node = OmegaConf.select(cfg, parent) if parent else cfg
-            return [str(key) for key in node] if isinstance(node, DictConfig) else []
-    except (HydraException, OmegaConfBaseException):
-        return []  # the rest of the line is not right either: Hydra's own message is shown

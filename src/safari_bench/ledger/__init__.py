@@ -7,16 +7,19 @@ A cell is one (dataset, task, sampler, run id). It lives in results/<name>/<data
 ``rows/NNNNNN.json`` one finished batch: a list of rows, one per image
 ``images/*.png``     the restorations of a batch, written by the runner before the batch's rows
 ``rows.csv``         every row, in the dataset's order; in place only when every image has a row. rows/ is then removed
+``set_scores.json``  scores of all pictures as one set, such as FID, with their number; see `metrics.SetScores`
+``scored.json``      what scored the pictures again, where somebody did: versions, weights, time
 ===================  ==============================================================================================
 
 Every file appears whole or not at all, and a process killed at any moment loses at most the batch in flight. A row with
 status ``failed`` counts as missing, so the next run tries that image again and its new row replaces the failed one.
 """
 
-from safari_bench.ledger.cell import SCHEMA, Cell, CellBusy
+from safari_bench.ledger.cell import Cell, CellBusy
 from safari_bench.ledger.files import LedgerError, make_folder, write_atomic
 from safari_bench.ledger.rows import COST, HEAD, TEXT
+from safari_bench.ledger.run import SCHEMA, attach, attached
 from safari_bench.ledger.spec import flatten, run_id
 
 __all__ = ["COST", "HEAD", "SCHEMA", "TEXT", "Cell", "CellBusy", "LedgerError"]
-__all__ += ["flatten", "make_folder", "run_id", "write_atomic"]
+__all__ += ["attach", "attached", "flatten", "make_folder", "run_id", "write_atomic"]

@@ -13,13 +13,11 @@ from typing import Any
 import pandas as pd
 
 from safari_bench.ledger.files import LedgerError, make_folder, unwritable, write_atomic
-from safari_bench.ledger.rows import Row, checked, finished, from_csv, from_json, to_csv, to_frame, to_json
+from safari_bench.ledger.rows import Row, amended, checked, finished, from_csv, from_json, to_csv, to_frame, to_json
+from safari_bench.ledger.run import SCHEMA, damaged, listing, read_run
 from safari_bench.ledger.spec import difference, run_id
 
-__all__ = ["SCHEMA", "Cell", "CellBusy"]
-
-#: version of the layout of run.json and of the rows.
-SCHEMA = 1
+__all__ = ["Cell", "CellBusy"]
 
 
 class CellBusy(LedgerError):
@@ -55,7 +53,7 @@ class Cell:
         Raises:
             LedgerError: run.json is absent, damaged or of another schema.
         """
-        return cls(folder, _run(Path(folder) / "run.json")["ids"])
+        return cls(folder, read_run(Path(folder) / "run.json")["ids"])
 
     def run(self) -> dict[str, Any]:
         """The contents of run.json.
@@ -63,7 +61,7 @@ class Cell:
         Raises:
             LedgerError: it is absent, damaged or of another schema.
         """
-        return _run(self.folder / "run.json")
+        return read_run(self.folder / "run.json")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -95,8 +93,8 @@ class Cell:
         new = {**run, "schema": SCHEMA, "run_id": run_id(run["spec"]), "ids": self.ids}
         path = self.folder / "run.json"
         if path.exists():
-            old = _run(path)
-            change = difference(old["spec"], new["spec"]) or difference(_listing(old["ids"]), _listing(self.ids))
+            old = read_run(path)
+            change = difference(old["spec"], new["spec"]) or difference(listing(old["ids"]), listing(self.ids))
             if change:
                 raise LedgerError(f"{path} is of another run: {change}; resume as it says, or choose another name=")
         else:
@@ -128,6 +126,24 @@ class Cell:
         last = max((int(path.stem) for path in self._batches.glob("*.json")), default=0)
         write_atomic(self._batches / f"{last + 1:06d}.json", to_json(list(batch.values())))
         held.update(batch)
+
+    def amend(self, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """Sets metrics of rows that are there, as when saved pictures are scored again. Every file stays whole.
+
+        Args:
+            scores: image id -> metrics to set. Rows that are not ok are left as they are.
+
+        Raises:
+            LedgerError: a column is no metric, or the disk is full, in which case some batches may have the new scores
+                and others the old ones.
+        """
+        self._writable()
+        for path in [self._table, *sorted(self._batches.glob("*.json"))]:
+            rows = self._load(path)
+            if rows:
+                new = [amended(row, scores.get(row["image_id"], {})) for row in rows]
+                write_atomic(path, to_csv(new) if path == self._table else to_json(new))
+        self._held = None
 
     def done(self) -> set[str]:
         """Ids whose row need not be tried again: ok or unsupported."""
@@ -191,11 +207,11 @@ class Cell:
         except FileNotFoundError:
             return []
         except (OSError, ValueError, csv.Error, LedgerError) as error:
-            raise _damaged(path, str(error)) from error
+            raise damaged(path, str(error)) from error
         strangers = {row["image_id"] for row in rows} - set(self.ids)
         if strangers or (path == self._table and len(rows) != len(self.ids)):
             found = f"{len(rows)} rows, {len(strangers)} of them of other images, expected {len(self.ids)} ids"
-            raise _damaged(path, found)
+            raise damaged(path, found)
         return rows
 
     def _writable(self) -> None:
@@ -219,25 +235,3 @@ class Cell:
                 raise CellBusy(f"{self.folder}: {owner} works on this cell; wait for it, or stop it") from error
             raise unwritable(path, error) from error
         return descriptor
-
-
-def _run(path: Path) -> dict[str, Any]:
-    try:
-        run = json.loads(path.read_bytes())
-        schema, _, _ = run["schema"], run["spec"], run["ids"]
-    except FileNotFoundError as error:
-        raise LedgerError(f"{path.parent}: no run.json, so no cell; name a folder that a run has made") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, repr(error)) from error
-    if schema != SCHEMA:
-        remedy = "use the version of safari_bench that wrote it, or choose another name="
-        raise LedgerError(f"{path}: schema {schema}, expected {SCHEMA}; {remedy}")
-    return dict(run)
-
-
-def _listing(ids: Sequence[str]) -> dict[str, Any]:
-    return {"images": len(ids)} | {f"image {n}": image for n, image in enumerate(ids)}
-
-
-def _damaged(path: Path, why: str) -> LedgerError:
-    return LedgerError(f"{path} is damaged: {why}; restore it from a copy, or delete it and run the same command again")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from safari_bench.ledger.files import LedgerError
 
-__all__ = ["COST", "HEAD", "TEXT", "Row", "checked", "finished"]
+__all__ = ["COST", "HEAD", "TEXT", "Row", "amended", "checked", "finished"]
 __all__ += ["from_csv", "from_json", "to_csv", "to_frame", "to_json"]
 
 Row: TypeAlias = dict[str, Any]
@@ -46,6 +46,18 @@ def checked(row: Mapping[str, Any]) -> Row:
         got = {name: clean[name] for name in ("image_id", "status", "seed")}
         raise LedgerError(f"a row has {got}; expected an id, one of {', '.join(_STATUS)}, and a whole number")
     return clean
+
+
+def amended(row: Row, scores: Mapping[str, float]) -> Row:
+    """The row with these metrics set, if its image was restored.
+
+    Raises:
+        LedgerError: a name is not that of a metric, or a value is no number.
+    """
+    wrong = sorted({*HEAD, *COST, *TEXT} & set(scores))
+    if wrong:
+        raise LedgerError(f"columns {wrong} of a row are no metrics; only metrics can be set again")
+    return checked({**row, **scores}) if row["status"] == "ok" else row
 
 
 def finished(row: Row | None) -> bool:

@@ -1,14 +1,16 @@
 """What a metric is, the suite the runner calls, and the one check every metric makes of its input."""
 
 from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from safari_bench.metrics.sets import SetScores
+from safari_bench.metrics.weights import BACKBONES, PATIENCE, Absent, Found, obtain
 from safari_bench.shapes import Image, PerImage
 
-__all__ = ["ImageMetric", "Suite", "unit_pair"]
+__all__ = ["ImageMetric", "Learned", "Suite", "unit_pair"]
 
 
 @runtime_checkable
@@ -42,18 +44,43 @@ class ImageMetric(Protocol):
         """
 
 
+@runtime_checkable
+class Learned(Protocol):
+    """A score that needs downloaded weights. Whoever makes the suite of scores finds them for all."""
+
+    #: what it writes
+    columns: tuple[str, ...]
+    #: a key of `weights.BACKBONES`
+    backbone: str
+    #: None until they were looked for
+    weights: Found | Absent | None
+
+    def describe(self) -> dict[str, Any]:
+        """What run.json keeps besides the weights, JSON types only."""
+
+
 class Suite:
     """Several metrics as one call; an empty suite is allowed and scores nothing.
 
     Args:
         metrics: the metrics, in the order of their columns.
+        sets: scores of all pictures of a cell as one set, or None for none.
+        weights_dir: a folder with the weights of learned scores, looked into before torch hub's own.
+        download_seconds: how long the download of a file that is nowhere may take; 0 touches no network.
 
     Raises:
-        ValueError: if two metrics would write the same column.
+        ValueError: if two metrics would write the same column, or a file of weights is not the published one. Weights
+            that are nowhere are no error: see `notices`.
     """
 
-    def __init__(self, metrics: Iterable[ImageMetric]) -> None:
-        self.metrics = tuple(metrics)
+    def __init__(
+        self,
+        metrics: Iterable[ImageMetric],
+        sets: SetScores | None = None,
+        weights_dir: str | None = None,
+        download_seconds: float = PATIENCE,
+    ) -> None:
+        self.metrics, self.sets = tuple(metrics), sets
         self.columns = tuple(metric.name for metric in self.metrics)
         twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
         if twice:
@@ -61,10 +88,34 @@ class Suite:
                 f"metrics: two metrics write column {', '.join(twice)}; got {list(self.columns)}, expected every name "
                 "once. Remove the repeated entry from the metrics config."
             )
+        scores: list[object] = [*self.metrics, sets]
+        self._learned = [score for score in scores if isinstance(score, Learned)]
+        for score in self._learned:
+            score.weights = obtain(BACKBONES[score.backbone], weights_dir, download_seconds)
+
+    @property
+    def notices(self) -> list[str]:
+        """One line per learned score that has no weights."""
+        return [score.weights.said for score in self._learned if isinstance(score.weights, Absent)]
+
+    @property
+    def absent(self) -> set[str]:
+        """Columns that read n/a, for want of weights."""
+        return {name for score in self._learned if isinstance(score.weights, Absent) for name in score.columns}
+
+    def describe(self) -> dict[str, Any]:
+        """What run.json keeps: column of a learned score -> library, file of weights and its SHA-256, or why none."""
+        return {name: score.describe() | _told(score.weights) for score in self._learned for name in score.columns}
 
     def __call__(self, x_hat: Image, x: Image) -> dict[str, PerImage]:
         """Column name -> scores (b,), in the order of ``columns``."""
         return {metric.name: metric(x_hat, x) for metric in self.metrics}
+
+
+def _told(weights: Found | Absent | None) -> dict[str, Any]:
+    if isinstance(weights, Found):
+        return {"weights": weights.path.name, "sha256": weights.sha256}
+    return {"weights": None, "why": weights.said if weights else "not looked for"}
 
 
 def unit_pair(x_hat: Tensor, x: Tensor, *, min_side: int = 1, channels: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,10 @@
-"""Diffusion UNets in diffusers' folder layout: config.json, scheduler_config.json, weights as safetensors.
+"""Diffusion UNets as diffusers keeps them: config.json, scheduler_config.json, weights as safetensors.
 
-The prior that ships and checkpoints at paper scale come through this one door.
+The prior that ships and checkpoints at paper scale become the same adapter, `UNetPrior`, here.
 """
 
-import hashlib
-import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from safari_bench.diffusion import EpsDenoiser, Prediction, Schedule, VDenoiser
+from safari_bench.priors import sanity
+from safari_bench.priors.files import PriorError, sha256_of
+from safari_bench.priors.folder import CONFIG, WEIGHTS, Folder, locate, read_json
 from safari_bench.shapes import Image
 
 __all__ = ["Folded", "PriorError", "UNetPrior", "load", "save"]
 
-_CONFIG, _SCHEDULER, _WEIGHTS = "config.json", "scheduler_config.json", "diffusion_pytorch_model.safetensors"
 _ADAPTERS: dict[str, type[EpsDenoiser | VDenoiser]] = {"epsilon": EpsDenoiser, "v_prediction": VDenoiser}
-
-
-class PriorError(Exception):
-    """A prior's files are missing, damaged, or not what was asked for."""
+#: names that attention layers had in checkpoints of 2022, such as google/ddpm-*
+_FORMER_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 
 
 class Folded(nn.Module):
@@ -43,6 +42,9 @@ class Folded(nn.Module):
         self.unet = unet
         #: sides of pictures must be multiples of this
         self.stride = self.fold * 2 ** (len(unet.config.block_out_channels) - 1)
+        trained = self.fold * unet.config.sample_size if isinstance(unet.config.sample_size, int) else 64
+        #: side of the pictures it was trained on, 64 where the network does not say; a multiple of `stride`
+        self.side = max(1, trained // self.stride) * self.stride
 
     def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
         """The network's output in picture form, (b, 3 or 6, h, w).
@@ -65,13 +67,21 @@ class UNetPrior:
 
     Attributes:
         sha256: of the weights file.
+        settings: what decides the network's output and is not in the weights; part of the run id.
         network: takes (x_t, timesteps); its parameters do not require gradients.
     """
 
-    def __init__(self, network: Folded, adapter: EpsDenoiser | VDenoiser, sha256: str) -> None:
+    def __init__(
+        self,
+        network: Folded,
+        adapter: EpsDenoiser | VDenoiser,
+        sha256: str,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.network = network
         self.schedule = adapter.schedule
         self.sha256 = sha256
+        self.settings = dict(settings or {})
         self._adapter = adapter
 
     def predict(self, x_t: Image, t: int, *, clip: bool = False) -> Prediction:
@@ -80,76 +90,76 @@ class UNetPrior:
         return self._adapter.predict(x_t, t, clip=clip)
 
 
-def load(checkpoint: str, sha256: str | None = None) -> UNetPrior:
-    """Read a folder written by diffusers or by `save`.
+def load(checkpoint: str, sha256: str | None = None, sanity_check: bool = True) -> UNetPrior:
+    """Read a checkpoint written by diffusers or by `save`.
 
     Args:
-        checkpoint: the folder; a name without a slash that does not exist here is looked for among those that ship.
+        checkpoint: a folder, one that ships, or a repository on the Hugging Face Hub, see `folder.locate`.
         sha256: of the weights file; None takes any.
+        sanity_check: refuse a network that does not denoise, see `sanity.check`; one call of the network.
     Raises:
-        PriorError: a file is missing or damaged, the hash differs, the weights do not fit the network, or the schedule
-            or kind of prediction is one the samplers do not know.
+        PriorError: a file is missing or damaged, the hash differs, the weights do not fit the network or are random, or
+            the schedule or kind of prediction is one the samplers do not know.
     """
-    folder = Path(checkpoint)
-    shipped = Path(__file__).parent / checkpoint
-    if not folder.is_dir() and "/" not in checkpoint and shipped.is_dir():
-        folder = shipped
-    config, scheduler = _json(folder / _CONFIG), _json(folder / _SCHEDULER)
-    digest = _verified(folder / _WEIGHTS, sha256)
+    folder = locate(checkpoint)
+    config, scheduler = read_json(folder.config), read_json(folder.scheduler)
+    if not folder.weights.is_file():
+        raise PriorError(f"prior.checkpoint: no file {folder.weights}; expected the weights as {WEIGHTS}: fetch them")
+    digest = sha256_of(folder.weights, sha256)
+    adapter, schedule = _convention(folder.scheduler, scheduler)
+    network = Folded(_unet(folder, config)).eval().requires_grad_(False)
+    prior = UNetPrior(network, adapter(network, schedule), digest)
+    if sanity_check:
+        sanity.check(prior, network.side, str(folder.weights))
+    return prior
+
+
+def _convention(path: Path, scheduler: Mapping[str, Any]) -> tuple[type[EpsDenoiser | VDenoiser], Schedule]:
+    """What the network predicts and at which noise levels, or a refusal."""
     kind = scheduler.get("prediction_type", "epsilon")
     if kind not in _ADAPTERS or scheduler.get("beta_schedule") != "linear":
         raise PriorError(
-            f"{folder / _SCHEDULER}: got prediction_type {kind!r} with beta_schedule "
-            f"{scheduler.get('beta_schedule')!r}; expected one of {', '.join(_ADAPTERS)} with linear"
+            f"{path}: got prediction_type {kind!r} with beta_schedule {scheduler.get('beta_schedule')!r}; expected one "
+            f"of {', '.join(_ADAPTERS)} with linear"
         )
-    schedule = Schedule(
-        timesteps=scheduler["num_train_timesteps"],
-        beta_start=scheduler["beta_start"],
-        beta_end=scheduler["beta_end"],
-    )
-    network = Folded(_unet(folder, config)).eval().requires_grad_(False)
-    return UNetPrior(network, _ADAPTERS[kind](network, schedule), digest)
+    for key in ("trained_betas", "rescale_betas_zero_snr"):
+        if scheduler.get(key):
+            raise PriorError(f"{path}: got {key}, which is another noise schedule than linear; choose another prior")
+    try:
+        steps, first, last = (scheduler[key] for key in ("num_train_timesteps", "beta_start", "beta_end"))
+    except KeyError as error:
+        raise PriorError(f"{path}: no {error}, which the noise schedule needs; fetch the file again") from error
+    return _ADAPTERS[kind], Schedule(timesteps=steps, beta_start=first, beta_end=last)
 
 
-def _unet(folder: Path, config: dict[str, Any]) -> UNet2DModel:
+def _unet(folder: Folder, config: dict[str, Any]) -> UNet2DModel:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    unet = UNet2DModel.from_config(config)
+    kind = config.get("_class_name", "UNet2DModel")
+    if kind != "UNet2DModel":
+        raise PriorError(f"{folder.config}: got a {kind}, expected UNet2DModel, which takes pixels and no prompt")
     try:
-        unet.load_state_dict(load_file(folder / _WEIGHTS))
+        unet = UNet2DModel.from_config(config)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise PriorError(f"{folder.config}: diffusers cannot build this network ({error})") from error
+    try:
+        weights = load_file(folder.weights)
+        unet.load_state_dict({_current_name(name): value for name, value in weights.items()})
     except (RuntimeError, SafetensorError) as error:  # load_state_dict names every key that is missing or too many
+        said = " ".join(str(error).split())
         raise PriorError(
-            f"{folder / _WEIGHTS}: the weights do not fit {_CONFIG} beside them ({error}); fetch both files again "
-            "from one source"
+            f"{folder.weights}: the weights do not fit {CONFIG} beside them ({said}); fetch both files again from one "
+            "source"
         ) from error
     return unet
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PriorError(
-            f"prior.checkpoint: no file {path} ({error.strerror}); expected a diffusers folder with {_CONFIG}, "
-            f"{_SCHEDULER} and {_WEIGHTS}: give its path with prior.checkpoint=..."
-        ) from error
-    except ValueError as error:
-        raise PriorError(f"{path}: not JSON ({error}); fetch the file again") from error
-    return values
-
-
-def _verified(path: Path, expected: str | None) -> str:
-    if not path.is_file():
-        raise PriorError(f"prior.checkpoint: no file {path}; expected the weights as {_WEIGHTS}: fetch or export them")
-    with path.open("rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
-    if expected is not None and got != expected:
-        raise PriorError(
-            f"{path}: sha256 is {got}, expected {expected}; the file is damaged or another checkpoint: fetch it again, "
-            "or say prior.sha256=null to take it as it is"
-        )
-    return got
+def _current_name(name: str) -> str:
+    if ".attentions." in name:
+        for former, current in _FORMER_NAMES.items():
+            name = name.replace(former, current)
+    return name
 
 
 def save(unet: UNet2DModel, schedule: Schedule, prediction_type: str, folder: Path) -> str:
@@ -172,5 +182,5 @@ def save(unet: UNet2DModel, schedule: Schedule, prediction_type: str, folder: Pa
         clip_sample=False,
     ).save_config(folder)
     weights = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in unet.state_dict().items()}
-    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
-    return _verified(folder / _WEIGHTS, None)
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    return sha256_of(folder / WEIGHTS, None)

@@ -71,7 +71,7 @@ class Batch:
 
     def _restore(self, places: list[int]) -> dict[int, dict[str, Any]]:
         job = self.job
-        x = self.x[places].to(job.device, job.dtype)
+        x = self.x[places].to(job.device)
         assert self.y is not None  # rows() measured first
         y = self.y[places].to(job.device)
         ids = [self.records[i].id for i in places]
@@ -91,7 +91,7 @@ class Batch:
         check_finite(x_hat, "the end")
 
         pixels = to_uint8(x_hat)
-        scores = self._score(from_uint8(pixels).to(x), x, y, operator)
+        scores = self._score(from_uint8(pixels), x, y, operator)
         cost = {"nfe": denoiser.nfe, "n_backward": denoiser.n_backward, "seconds": seconds, "peak_mem_mb": memory.mib()}
         self.bar.update(len(places) - self._shown)
         self._shown = 0.0
@@ -101,13 +101,13 @@ class Batch:
 
     @torch.no_grad()
     def _score(self, x_hat: Image, x: Image, y: Measurement, operator: Operator) -> list[dict[str, float]]:
-        """Scores of the 8-bit pictures, the ones that are saved.
+        """Scores of the 8-bit pictures, the ones that are saved. Metrics get float32, whatever the run's precision.
 
         One image at a time: grouped sums would differ in their last bits, and a picture scored again alone must score
         the same.
         """
         sigma_y, count = self.job.task.noise.sigma_y, operator.observed_count(y)
-        consistency = data_consistency(y, operator.A(x_hat), sigma_y, count)
+        consistency = data_consistency(y, operator.A(x_hat.to(self.job.dtype)), sigma_y, count)
         return [
             {name: float(value) for name, value in self.job.metrics(x_hat[k : k + 1], x[k : k + 1]).items()}
             | {"data_consistency": float(consistency[k])}

@@ -12,6 +12,7 @@ from safari_bench.diffusion import Denoiser
 from safari_bench.ledger import Cell
 from safari_bench.runner.batch import Batch
 from safari_bench.runner.job import Job, Outcome
+from safari_bench.runner.scoring import score_set
 
 __all__ = ["run_cell"]
 
@@ -30,8 +31,10 @@ def run_cell(job: Job) -> Outcome:
         cell.open(job.run)
         missing = set(cell.missing())
         interrupted = _compute(job, cell, records, missing) if missing else False
+        notes = []
         if len(cell.rows()) == len(records):
             cell.close()
+            notes = score_set(cell, job.metrics.sets, job.device, job.label) if job.metrics.sets else []
         rows = cell.rows()
     bad = rows[rows.status != "ok"]
     return Outcome(
@@ -42,6 +45,7 @@ def run_cell(job: Job) -> Outcome:
         sorted(set(bad.reason)),
         interrupted,
         job.cell_folder,
+        notes,
     )
 
 

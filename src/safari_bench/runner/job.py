@@ -105,6 +105,7 @@ class Outcome:
         counts: images by status.
         reasons: the different reasons of those that are not ok.
         interrupted: whether it was asked to stop.
+        notes: what a reader of its set scores, if they were just computed, should know.
     """
 
     total: int
@@ -114,3 +115,4 @@ class Outcome:
     reasons: Sequence[str]
     interrupted: bool
     folder: Path
+    notes: Sequence[str] = ()

@@ -1,54 +1,94 @@
-"""Rows -> statistics -> CSV, Markdown and a picture.
+"""Rows -> statistics -> CSV, Markdown, LaTeX and pictures.
 
 Reads what the ledger wrote, finished or not, and never results in memory.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from safari_bench.ledger import write_atomic
+import pandas as pd
+
+from safari_bench.ledger import make_folder, write_atomic
+from safari_bench.tables import figures, grid, latex, markdown
 from safari_bench.tables.choice import Choice, choose
-from safari_bench.tables.grid import draw
-from safari_bench.tables.markdown import render
-from safari_bench.tables.records import TableError, lines, load
-from safari_bench.tables.statistics import per_image, summary
+from safari_bench.tables.records import TableError
+from safari_bench.tables.reports import Report, report
+from safari_bench.tables.statistics import per_image, wide
 
-__all__ = ["Choice", "TableError", "build", "choose", "render_text"]
+__all__ = ["Choice", "TableError", "build", "choose", "home", "render_text"]
 
 
-def build(run_folder: Path, images_per_task: int = 2) -> list[Path]:
-    """Writes per_image.csv, table1.csv, table1.md and grid.png into a run folder, results/<name>.
+def build(*run_folders: Path, into: Path | None = None, images_per_task: int = 2) -> list[Path]:
+    """Writes the tables and pictures of a run folder, results/<name>, or of several as if they were one.
 
-    Every file depends on the rows alone: building twice, or from cells computed in another order, gives the same bytes.
+    ======================  ==========================================================================================
+    ``per_image.csv``       every row
+    ``table1.csv``          tidy: one row for each dataset, task, sampler and metric, with n, seeds, mean and interval
+    ``table1_wide.csv``     one row for each dataset, task and sampler
+    ``comparisons.csv``     the best of every column against the others, with p-values
+    ``ranks.csv``           mean rank over tasks
+    ``table1.md, .tex``     for people; the second compiles on its own
+    ``grid.png``            pictures side by side
+    ``distortion.png``      perception against distortion
+    ``cost.png``            quality against cost
+    ``spectrum.png``        radial power spectra
+    ======================  ==========================================================================================
+
+    Every file depends on the rows and saved pictures alone: building twice, or from cells computed in another order,
+    gives the same bytes.
 
     Args:
+        into: the folder written to; None for `home(*run_folders)`.
         images_per_task: how many rows of pictures each task has in grid.png: the first ones of the dataset.
 
     Returns:
         The files written.
 
     Raises:
-        TableError: see `records.load`; or a saved picture cannot be read.
+        TableError: see `records.load`; or a saved picture cannot be read. All tables are written by then.
         LedgerError: a file cannot be written.
     """
-    records = load(run_folder)
-    found = list(lines(records))
-    table = summary(found)
-    files = {
-        "per_image.csv": per_image(found).to_csv(index=False, lineterminator="\n").encode(),
-        "table1.csv": table.to_csv(index=False, lineterminator="\n").encode(),
-        "table1.md": render(Path(run_folder).resolve().name, found, table).encode(),
-    }
-    for name, data in files.items():
-        write_atomic(Path(run_folder) / name, data)
-    write_atomic(Path(run_folder) / "grid.png", draw(Path(run_folder), records, images_per_task))
-    return [Path(run_folder) / name for name in [*files, "grid.png"]]
+    found = report(run_folders)
+    folder = home(*run_folders) if into is None else into
+    make_folder(folder)
+    written = []
+    for name, data in _files(found, images_per_task):
+        write_atomic(folder / name, data)
+        written.append(folder / name)
+    return written
 
 
-def render_text(run_folder: Path, *, legend: bool = True) -> str:
+def home(*run_folders: Path) -> Path:
+    """Where tables go: into a lone run's folder; of several runs into <a>+<b>, beside the first."""
+    if len(run_folders) == 1:
+        return Path(run_folders[0])
+    paths = [Path(folder).resolve() for folder in run_folders]
+    return paths[0].parent / "+".join(dict.fromkeys(path.name for path in paths))
+
+
+def render_text(*run_folders: Path, legend: bool = True) -> str:
     """The contents of table1.md, with or without its legend, computed from the rows that there are now.
 
     Raises:
         TableError: see `records.load`.
     """
-    found = list(lines(load(run_folder)))
-    return render(Path(run_folder).resolve().name, found, summary(found), legend=legend)
+    return markdown.render(report(run_folders), legend=legend)
+
+
+def _files(found: Report, images_per_task: int) -> Iterator[tuple[str, bytes]]:
+    """One by one, so that a picture that cannot be read costs no table."""
+    yield "per_image.csv", _csv(per_image(found.lines))
+    yield "table1.csv", _csv(found.table)
+    yield "table1_wide.csv", _csv(wide(found.lines, found.table))
+    yield "comparisons.csv", _csv(found.comparisons)
+    yield "ranks.csv", _csv(found.ranks)
+    yield "table1.md", markdown.render(found).encode()
+    yield "table1.tex", latex.render(found).encode()
+    yield "grid.png", grid.draw(found.lines, images_per_task)
+    yield "distortion.png", figures.distortion(found.lines, found.table)
+    yield "cost.png", figures.cost(found.lines, found.table)
+    yield "spectrum.png", figures.spectrum(found.lines)
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()

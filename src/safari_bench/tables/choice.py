@@ -52,7 +52,7 @@ def choose(run_folder: Path, metric: str = "haarpsi") -> list[Choice]:
         TableError: see `records.load`; a cell is not of tuning images; no cell has the metric.
     """
     groups: dict[tuple[str, str, str], list[Line]] = {}
-    for line in lines(load(Path(run_folder))):
+    for line in lines(load(Path(run_folder), one_prior=False)):
         record = line.first
         split = record.spec["dataset"].get("split")
         if split != "tuning":

@@ -1,7 +1,8 @@
 """The cells of a run folder, in the order of the tables, after checking that they may stand in one table."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from safari_bench.ledger import Cell, LedgerError, flatten, run_id
+from safari_bench.ledger import Cell, LedgerError, attached, flatten, run_id
 from safari_bench.tables.variants import name_variants
 from safari_bench.tables.vocabulary import SAMPLERS, TASKS, rank
 
@@ -28,6 +29,7 @@ class Record:
         label: the sampler's name, with the keys that tell its configurations apart where there are several.
         run: the contents of run.json.
         rows: what there is of it, in the dataset's order.
+        sets: the contents of set_scores.json, see `metrics.SetScores`; empty if there is none.
     """
 
     folder: Path
@@ -37,6 +39,16 @@ class Record:
     label: str
     run: Mapping[str, Any]
     rows: pd.DataFrame
+    sets: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def run_folder(self) -> Path:
+        """results/<name>."""
+        return self.folder.parents[3]
+
+    def reference(self, image_file: str) -> Path:
+        """The picture of the clean image."""
+        return self.folder.parents[2] / "reference" / image_file
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -66,19 +78,39 @@ class Line:
         """The rows of every seed."""
         return pd.concat([record.rows for record in self.records], ignore_index=True)
 
+    @property
+    def set_scores(self) -> dict[str, list[tuple[int, float]]]:
+        """Set score -> pictures and value per seed; the value is NaN for want of weights."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for sets in (record.sets for record in self.records if record.sets):
+            for name, value in sets["scores"].items():
+                found.setdefault(name, []).append((int(sets["n"]), math.nan if value is None else float(value)))
+        return found
 
-def load(folder: Path) -> list[Record]:
-    """Every cell of a run folder, finished or not, sorted by dataset, task, sampler, configuration and seed.
+
+def load(*folders: Path, one_prior: bool = True) -> list[Record]:
+    """Every cell of the run folders, finished or not, sorted by dataset, task, sampler, configuration and seed.
+
+    Of a cell that several folders hold, the one with most images restored counts, the first named where they are even.
+
+    Args:
+        one_prior: whether all cells of a dataset must use the same prior, as far as they use one.
 
     Raises:
         TableError: there is no such folder; it holds no cell; a file in it is damaged; or cells of one dataset name saw
-            different images, or cells of one task name different degradations.
+            different images or used different priors, or cells of one task name different degradations.
     """
-    folder = Path(folder)
-    found = [_record(path.parent) for path in sorted(folder.glob("*/*/*/*/run.json"))]
-    if not found:
-        raise _nothing(folder)
-    _check_comparable(found)
+    cells: dict[tuple[str, ...], Record] = {}
+    for folder in map(Path, folders):
+        paths = sorted(folder.glob("*/*/*/*/run.json"))
+        if not paths:
+            raise _nothing(folder)
+        for record in (_record(path.parent) for path in paths):
+            key = record.dataset, record.task, record.sampler, str(record.run["run_id"])
+            if key not in cells or _restored(record) > _restored(cells[key]):
+                cells[key] = record
+    found = list(cells.values())
+    _check_comparable(found, one_prior)
     found.sort(key=lambda r: (r.dataset, rank(r.task, TASKS), rank(r.sampler, SAMPLERS)))
     named = []
     for _, group in groupby(found, key=lambda r: (r.dataset, r.task, r.sampler)):
@@ -92,11 +124,16 @@ def lines(records: list[Record]) -> Iterator[Line]:
         yield Line(tuple(group))
 
 
+def _restored(record: Record) -> int:
+    return int((record.rows.status == "ok").sum())
+
+
 def _record(folder: Path) -> Record:
     dataset, task, sampler = folder.parts[-4:-1]
     try:
         cell = Cell.at(folder)
-        return Record(folder, dataset, task, sampler, sampler, cell.run(), cell.rows())
+        sets = attached(folder, "set_scores")
+        return Record(folder, dataset, task, sampler, sampler, cell.run(), cell.rows(), sets)
     except LedgerError as error:
         raise TableError(str(error)) from error
 
@@ -128,8 +165,8 @@ def _nothing(folder: Path) -> TableError:
     )
 
 
-def _check_comparable(found: list[Record]) -> None:
-    """One dataset name, one set of images; one task name, one degradation."""
+def _check_comparable(found: list[Record], one_prior: bool) -> None:
+    """One dataset name, one set of images and one prior; one task name, one degradation."""
     seen: dict[tuple[str, ...], tuple[dict[str, Any], Record]] = {}
     for record in found:
         task = {f"task.{key}": value for key, value in flatten(record.spec["task"]).items()}
@@ -140,6 +177,7 @@ def _check_comparable(found: list[Record]) -> None:
             (("images of dataset", record.dataset), images),
             (("noise of task", record.task), noise),
             (("operator of task", record.task, "on", record.dataset), task),
+            *([(("prior on dataset", record.dataset), _prior(record))] if one_prior and _prior(record) else []),
         ):
             before, other = seen.setdefault(name, (facts, record))
             keys = [k for k in {**before, **facts} if before.get(k) != facts.get(k)]
@@ -147,5 +185,12 @@ def _check_comparable(found: list[Record]) -> None:
                 said = "; ".join(f"{k} is {before.get(k)!r} and {facts.get(k)!r}" for k in keys)
                 raise TableError(
                     f"two cells cannot stand in one table, because the {' '.join(name)} differs: {said} "
-                    f"(in {other.folder} and {record.folder}); move one away and run it under another name="
+                    f"(in {other.folder} and {record.folder}); make a table of each alone, in folders of their own: "
+                    "another name="
                 )
+
+
+def _prior(record: Record) -> dict[str, Any]:
+    """What the prior's node says; nothing for methods that use none."""
+    prior = record.spec.get("prior", {})
+    return {} if prior.get("name") == "none" else flatten(prior, "prior")

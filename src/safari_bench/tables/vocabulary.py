@@ -3,8 +3,12 @@
 A name that is not listed still gets its row or column, after those that are, in alphabetical order.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
 
 from safari_bench.ledger import COST
 
@@ -49,6 +53,8 @@ FACTS = {"psi_injective": "psi is not injective: it does not see every change of
 #: the two scores that the overview of all tasks shows: one of distortion, one of perception.
 HEADLINE = ("psnr", "haarpsi")
 
+_Number = TypeVar("_Number", float, np.ndarray)
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -61,6 +67,8 @@ class Metric:
         digits: how many are shown after the decimal point.
         interval: whether the table has room for its confidence interval; table1.csv has them all.
         meaning: one line for the legend, unit included.
+        learned: whether it needs weights that may be absent.
+        of_set: whether it is a number of all pictures together, of which the table then says how many they were.
     """
 
     name: str
@@ -69,22 +77,26 @@ class Metric:
     digits: int
     interval: bool
     meaning: str
+    learned: bool = False
+    of_set: bool = False
 
     @property
     def heading(self) -> str:
         """The title with the direction that is better."""
         arrow = {"high": " ↑", "low": " ↓", None: ""}
-        return self.title + (arrow[self.best] if isinstance(self.best, str | None) else f" →{self.best:g}")
+        text = self.title + (arrow[self.best] if isinstance(self.best, str | None) else f" →{self.best:g}")
+        return f"{text} (N)" if self.of_set else text
 
-    def loss(self, value: float) -> float:
+    def loss(self, value: _Number) -> _Number:
         """How far from best, in some unit; smaller is better. NaN where nothing is best."""
         if self.best is None:
-            return float("nan")
+            return value * math.nan
         if isinstance(self.best, str):
             return -value if self.best == "high" else value
         return abs(value - self.best)
 
 
+_SET = "{}, restorations as a set against their references; in brackets how many"
 _LPIPS = "learned perceptual distance ({}), 0 for equal images"
 _SPECTRUM = "power spectrum, {} of Nyquist: dB of power too much (positive) or too little (negative)"
 _ALL = (
@@ -93,8 +105,10 @@ _ALL = (
     Metric("haarpsi", "HaarPSI", "high", 3, True, "Haar wavelet perceptual similarity, 0 to 1"),
     Metric("gmsd", "GMSD", "low", 3, True, "gradient magnitude similarity deviation, 0 for equal images"),
     Metric("lpips", "LPIPS", "low", 3, True, _LPIPS.format("LPIPS")),
-    Metric("lpips_vgg", "LPIPS VGG", "low", 3, True, _LPIPS.format("LPIPS, VGG features")),
-    Metric("lpips_alex", "LPIPS Alex", "low", 3, True, _LPIPS.format("LPIPS, AlexNet features")),
+    Metric("lpips_vgg", "LPIPS VGG", "low", 3, True, _LPIPS.format("LPIPS, VGG features"), learned=True),
+    Metric("lpips_alex", "LPIPS Alex", "low", 3, True, _LPIPS.format("LPIPS, AlexNet features"), learned=True),
+    Metric("fid", "FID", "low", 2, False, _SET.format("Fréchet inception distance"), learned=True, of_set=True),
+    Metric("kid", "KID", "low", 4, False, _SET.format("kernel inception distance"), learned=True, of_set=True),
     Metric(
         "data_consistency", "DC", 1.0, 2, False, "||y - A x_hat|| / (sigma_y sqrt(m)); 1 if the residual is like noise"
     ),

@@ -1,0 +1,142 @@
+"""Scores of pictures that are saved already: of all of a cell as one set, and of each one again."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from safari_bench.data import DataError, read_image
+from safari_bench.data.codec import from_pixels
+from safari_bench.ledger import Cell, attach, attached
+from safari_bench.metrics import SetScores, Suite
+
+__all__ = ["Rescored", "rescore", "score_set"]
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What scoring a cell again came to.
+
+    Attributes:
+        images: how many pictures there were.
+        same: columns whose every number is the one that was there.
+        new: columns that held no number before.
+        changed: column -> largest absolute difference from what was there.
+        notes: of the set scores.
+    """
+
+    images: int
+    same: list[str]
+    new: list[str]
+    changed: dict[str, float]
+    notes: list[str]
+
+
+def score_set(cell: Cell, sets: SetScores, device: torch.device, label: str = "") -> list[str]:
+    """Attaches set_scores.json to a locked cell, unless it has one of the same pictures, weights and settings.
+
+    Returns:
+        sentences for readers, see `SetScores.__call__`; none if nothing was computed.
+
+    Raises:
+        OSError, ValueError: see `SetScores.__call__`.
+        LedgerError: the file cannot be written.
+    """
+    files = _files(cell)
+    if not files:
+        return []
+    known = attached(cell.folder, "set_scores")
+    pictures = [cell.folder / "images" / file for file in files.values()]
+    references = [_reference(cell, file) for file in files.values()]
+    found = sets(pictures, references, _shared(cell) / "features", device, known, _bar(f"{label}set scores"))
+    if found == known:
+        return []
+    attach(cell.folder, "set_scores", found)
+    return list(found["notes"])
+
+
+def rescore(folder: Path, suite: Suite, run: Mapping[str, Any], device: torch.device, label: str = "") -> Rescored:
+    """Scores the saved pictures of one cell again and puts the numbers into its rows.
+
+    What was there of other metrics stays, and so does what a metric without weights cannot compute again.
+
+    Args:
+        folder: the cell's.
+        run: what to record beside the scores: versions, machine.
+
+    Raises:
+        DataError: a picture is missing, damaged, or too small for one of the metrics.
+        LedgerError: the folder holds no cell, another process works on it, or it cannot be written.
+    """
+    cell = Cell.at(folder)
+    with cell.lock():
+        before = cell.rows().set_index("image_id")
+        files = _files(cell)
+        scores = {image: _score(cell, file, suite, device) for image, file in _bar(label)(files.items())}
+        outcome = _compared(before, scores)
+        cell.amend(scores)
+        notes = score_set(cell, suite.sets, device, label) if suite.sets else []
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        backbones = {name: told for name, told in suite.describe().items() if name not in suite.absent}
+        attach(folder, "scored", {**run, "when": when, "columns": _columns(scores), "backbones": backbones})
+    return Rescored(len(files), **outcome, notes=notes)
+
+
+def _files(cell: Cell) -> dict[str, str]:
+    """Image id -> file name, of the pictures that there are."""
+    rows = cell.rows()
+    rows = rows[rows.status == "ok"]
+    return dict(zip(rows.image_id, rows.image_file, strict=True))
+
+
+def _shared(cell: Cell) -> Path:
+    """results/<name>/<dataset>, which all cells of a dataset share."""
+    return cell.folder.parents[2]
+
+
+def _reference(cell: Cell, file: str) -> Path:
+    return _shared(cell) / "reference" / file
+
+
+@torch.no_grad()
+def _score(cell: Cell, file: str, suite: Suite, device: torch.device) -> dict[str, float]:
+    path = cell.folder / "images" / file
+    x_hat, x = (_load(place, device) for place in (path, _reference(cell, file)))
+    try:
+        return {name: float(value) for name, value in suite(x_hat, x).items() if name not in suite.absent}
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _load(path: Path, device: torch.device) -> Tensor:
+    return from_pixels(read_image(path))[None].to(device)
+
+
+def _columns(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return list(dict.fromkeys(name for found in scores.values() for name in found))
+
+
+def _compared(before: pd.DataFrame, scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    same, new, changed = [], [], {}
+    for name in _columns(scores):
+        if name not in before or before[name].isna().all():
+            new.append(name)
+            continue
+        pairs = [(float(before[name][image]), found[name]) for image, found in scores.items()]
+        unequal = [abs(a - b) for a, b in pairs if a != b and not (math.isnan(a) and math.isnan(b))]
+        if unequal:
+            changed[name] = max(unequal)
+        else:
+            same.append(name)
+    return {"same": same, "new": new, "changed": changed}
+
+
+def _bar(label: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    return lambda items: tqdm(items, desc=label, unit="img", leave=False, mininterval=1.0)
