@@ -525,7 +525,7 @@ def test_a_finished_point_is_not_computed_again(tmp_path):
     ]
     assert before[0]["method"] == EXACT
     assert count(study(two), tmp_path) == 0
-    assert repr(points(study(two)[0], tmp_path)) == repr(before)  # nan, where there is no number, is not equal to itself
+    assert repr(points(study(two)[0], tmp_path)) == repr(before)  # nan is not equal to itself
     # only what changed is computed, in place of what was there
     assert count(study([two[0], method("other", (3,), spread=0.3)]), tmp_path) == 1
     after = points(study(two)[0], tmp_path)
