@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One test process a core (nproc honours taskset), at most four, each with one thread.
 PARALLEL := --numprocesses $(shell nproc) --maxprocesses 4 --dist worksteal
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-table1 ablation tune smoke train-prior test test-slow lint format clean
+.PHONY: help setup reproduce-table1 exact ablation tune smoke train-prior test test-slow lint format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ tune: setup ## search settings on tuning images: make tune TASK=sr_x4 SAMPLER=sa
 	@test -n "$(TASK)" -a -n "$(SAMPLER)" || { echo "say which: make tune TASK=sr_x4 SAMPLER=safari"; exit 2; }
 	$(BIN)/safari-bench -m experiments=tune_optuna name=tune_$(TASK)_$(SAMPLER) task=$(TASK) sampler=$(SAMPLER) $(ARGS)
 	$(BIN)/safari-bench tune tune_$(TASK)_$(SAMPLER)
+
+exact: setup ## score every sampler against posteriors that are known exactly, write results/exact/
+	$(BIN)/safari-bench exact $(ARGS)
 
 smoke: setup ## one small cell end to end, seconds
 	$(BIN)/safari-bench experiments=smoke $(ARGS)

@@ -12,7 +12,8 @@ from safari_bench.diffusion import Schedule
 from safari_bench.priors.unet import save
 
 CONF = root() / "conf"
-EXPERIMENTS = sorted(path.stem for path in (root() / "experiments").glob("*.yaml"))
+#: the overlays; exact.yaml is read by the verb of that name
+EXPERIMENTS = sorted(path.stem for path in (root() / "experiments").glob("*.yaml") if path.stem != "exact")
 PAPER_SCALE = {
     "ffhq256",
     "imagenet256",

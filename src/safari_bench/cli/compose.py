@@ -75,6 +75,8 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
 
     cells = [job("degraded", Degraded(), {"name": "degraded"}, {"name": "none"})]
     if not isinstance(sampler, Degraded):
+        if sampler.uses_prior and hasattr(denoiser, "check"):  # a prior of images of one size
+            refused("prior", lambda: denoiser.check(shared["dataset"].image_shape))
         identity = {"name": prior_name, "sha256": denoiser.sha256, **getattr(denoiser, "settings", {})}
         prior = identity if sampler.uses_prior else {"name": "none"}
         cells.append(job(values["sampler"]["name"], sampler, values["sampler"], prior))

@@ -48,13 +48,17 @@ def _table(arguments: Sequence[str]) -> int:
 
 
 def _fit(arguments: Sequence[str]) -> int:
-    """safari-bench fit [FILE]: fit the Gaussian prior to the train photographs and write its spectrum."""
-    from safari_bench.cli.fitting import write_spectrum
+    """safari-bench fit [gaussian | mixture] [FILE]: fit a prior to the train photographs and write it."""
+    from safari_bench.cli.fitting import fit
 
-    if len(arguments) > 1:
-        raise ConfigError(f"safari-bench fit takes at most one file to write, got {len(arguments)}")
-    write_spectrum(Path(arguments[0] if arguments else "gaussian_photos.json"))
-    return 0
+    return fit(arguments)
+
+
+def _exact(arguments: Sequence[str]) -> int:
+    """safari-bench exact [key=value...]: every sampler against posteriors known exactly, see experiments/exact.yaml."""
+    from safari_bench.cli.exact import exact
+
+    return exact(arguments)
 
 
 def _tune(arguments: Sequence[str]) -> int:
@@ -124,6 +128,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "manifest": lambda words: verbs.manifest(words, _hydra),
     "plan": verbs.plan,
     "doctor": verbs.doctor,
+    "exact": _exact,
 }
 
 

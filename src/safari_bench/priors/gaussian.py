@@ -11,7 +11,7 @@ The shipped spectrum, gaussian_photos.json, is fitted by `fit` on the train phot
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -92,10 +92,10 @@ class GaussianPrior:
         Raises:
             ValueError: the image has another number of channels than the spectrum.
         """
-        mean, basis, power = self._tensors(x_t)
+        mean, _, _ = self._tensors(x_t)
         abar = self.schedule.abar(t)
-        gain = math.sqrt(abar) * power / (abar * power + (1 - abar))
-        x0_hat = mean + self._filter(x_t - math.sqrt(abar) * mean, basis, gain)
+        centred = x_t - math.sqrt(abar) * mean
+        x0_hat = mean + self.filter(centred, lambda power: math.sqrt(abar) * power / (abar * power + (1 - abar)))
         return from_x0(self.schedule, x_t, x0_hat, t, None, clip)
 
     def mean(self, like: Image) -> Image:
@@ -104,13 +104,18 @@ class GaussianPrior:
 
     def covariance(self, x: Image) -> Image:
         """C x, (b, c, h, w)."""
-        _, basis, power = self._tensors(x)
-        return self._filter(x, basis, power)
+        return self.filter(x, lambda power: power)
 
-    def _filter(self, x: Image, basis: Tensor, gain: Tensor) -> Image:
-        """Q diag(F^-1 gain F) Q^T x."""
-        axes = torch.einsum("cd,bchw->bdhw", basis, x)
-        filtered = torch.fft.irfft2(gain * torch.fft.rfft2(axes), s=x.shape[-2:])
+    def filter(self, v: Image, function: Callable[[Tensor], Tensor]) -> Image:
+        """f(C) v for a function f of C's eigenvalues: C itself, its inverse, a resolvent.
+
+        Args:
+            function: of the eigenvalues, (c, h, w // 2 + 1): one per axis of Q and frequency of rfft2. What it returns
+                broadcasts against (b, c, h, w // 2 + 1).
+        """
+        _, basis, power = self._tensors(v)
+        along = torch.einsum("cd,bchw->bdhw", basis, v)
+        filtered = torch.fft.irfft2(function(power) * torch.fft.rfft2(along), s=v.shape[-2:])
         return torch.einsum("cd,bdhw->bchw", basis, filtered)
 
     def sample(self, z: Image) -> Image:
@@ -119,13 +124,23 @@ class GaussianPrior:
         coloured = torch.fft.irfft2(power.sqrt() * torch.fft.rfft2(z), s=z.shape[-2:])
         return mean + torch.einsum("cd,bdhw->bchw", basis, coloured)
 
-    def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        channels, height, width = like.shape[1:]
-        if channels != len(self.spectrum.mean):
+    def check(self, image_shape: Sequence[int]) -> None:
+        """Refuse images that the spectrum says nothing about.
+
+        Args:
+            image_shape: (c, h, w).
+        Raises:
+            ValueError: another number of channels than the spectrum's.
+        """
+        if image_shape[0] != len(self.spectrum.mean):
             raise ValueError(
-                f"the Gaussian prior is fitted for {len(self.spectrum.mean)} channels, got images of {channels}; "
+                f"the Gaussian prior is fitted for {len(self.spectrum.mean)} channels, got images of {image_shape[0]}; "
                 "use a dataset with as many channels, or fit another spectrum"
             )
+
+    def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        self.check(like.shape[1:])
+        _, height, width = like.shape[1:]
         if (height, width) not in self._power:
             self._power[height, width] = torch.from_numpy(self.spectrum.on_grid(height, width))
         mean = torch.tensor(self.spectrum.mean, dtype=like.dtype, device=like.device)[:, None, None]

@@ -1,0 +1,112 @@
+"""What experiments/exact.yaml may say, and how it is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+
+from safari_bench.cli.schema import ConfigError, root, unknown_key
+
+__all__ = ["BoundConfig", "ExactConfig", "MethodConfig", "OrdersConfig", "SectionConfig", "TuneConfig", "load"]
+
+
+@dataclass
+class TuneConfig:
+    """See `study.plan.Tuning`."""
+
+    parameter: str = MISSING
+    values: list[float] = MISSING
+    up_to: int = 100
+    exponent: float = 0.0
+    with_size: bool = False
+
+
+@dataclass
+class MethodConfig:
+    """A sampler of conf/sampler, what is set differently, and where it runs: no task named is all.
+
+    One step makes so many `calls` of the prior; max_steps counts calls.
+    """
+
+    sampler: str = MISSING
+    guidance: str = "full"
+    set: dict[str, Any] = field(default_factory=dict)
+    steps: list[int] = MISSING
+    calls: int = 1
+    tasks: list[str] = field(default_factory=list)
+    tune: TuneConfig | None = None
+
+
+@dataclass
+class SectionConfig:
+    """One prior at one size; no method named is all, no task named is none."""
+
+    size: int = MISSING
+    tasks: list[str] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+    operators: dict[str, dict[str, Any]] = field(default_factory=dict)
+    max_steps: int = 1000
+    samples: int = 16
+    tuning_samples: int = 4
+    tuning_images: int = 2
+    pixels: int | None = None
+
+
+@dataclass
+class BoundConfig:
+    """See `study.bound.psi_bound` and `study.psi_target.psi_target`; no task named is none."""
+
+    size: int = 16
+    tasks: list[str] = field(default_factory=list)
+    guidance: list[str] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    draws: int = 16
+    gamma: float | None = None
+
+
+@dataclass
+class OrdersConfig:
+    """See `study.convergence.orders`; no steps named is none."""
+
+    steps: list[int] = field(default_factory=list)
+    sigma_y: float = 0.5
+
+
+@dataclass
+class ExactConfig:
+    """The root of experiments/exact.yaml."""
+
+    name: str = "exact"
+    output: str = "results"
+    seed: int = 0
+    sigma_y: float = 0.05
+    max_steps: int = 1000
+    processes: int = 1
+    compute: bool = True
+    gaussian: SectionConfig = field(default_factory=SectionConfig)
+    large: SectionConfig = field(default_factory=SectionConfig)
+    small_mixture: SectionConfig = field(default_factory=SectionConfig)
+    mixture: SectionConfig = field(default_factory=SectionConfig)
+    bound: BoundConfig = field(default_factory=BoundConfig)
+    orders: OrdersConfig = field(default_factory=OrdersConfig)
+    methods: dict[str, MethodConfig] = field(default_factory=dict)
+
+
+def load(arguments: Sequence[str] = ()) -> ExactConfig:
+    """experiments/exact.yaml with what the command line says differently, checked against the schema.
+
+    Raises:
+        ConfigError: an argument is not key=value, or a method that a section names does not exist.
+    """
+    bare = [word for word in arguments if "=" not in word]
+    if bare:
+        raise ConfigError(f"safari-bench exact takes key=value, got {bare[0]}; e.g. max_steps=30")
+    file = OmegaConf.load(root() / "experiments" / "exact.yaml")
+    merged = OmegaConf.merge(OmegaConf.structured(ExactConfig), file, OmegaConf.from_dotlist(list(arguments)))
+    config: Any = OmegaConf.to_object(merged)
+    for section in (config.gaussian, config.large, config.small_mixture, config.mixture):
+        for name in section.methods:
+            if name not in config.methods:
+                raise ConfigError(unknown_key(f"methods.{name}", config.methods))
+    return config  # type: ignore[no-any-return]
