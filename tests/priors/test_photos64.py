@@ -38,6 +38,15 @@ def test_other_weights_are_refused():
         load("photos64", "0" * 64)
 
 
+def test_images_of_another_size_are_warned_of_or_refused(prior, recwarn):
+    prior.check((3, 64, 64))
+    assert not recwarn
+    with pytest.warns(UserWarning, match="trained on 64 x 64"):
+        prior.check((3, 256, 256))
+    with pytest.raises(ValueError, match="multiples of 16"):
+        prior.check((3, 72, 64))
+
+
 @pytest.mark.parametrize("dataset", [Photos("test", 64, 4), Leaves("test", 64, 4)], ids=["photos", "leaves"])
 @pytest.mark.parametrize("level", [0.1, 0.2, 0.5, 1.0, 2.0])
 def test_one_step_beats_the_fitted_gaussian(prior, dataset, level):

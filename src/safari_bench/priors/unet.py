@@ -4,7 +4,8 @@ The prior that ships and checkpoints at paper scale become the same adapter, `UN
 """
 
 import math
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,25 @@ class Folded(nn.Module):
         elif self._compiled is None:
             self._compiled = torch.compile(self.unet.forward)
 
+    def check(self, h: int, w: int) -> None:
+        """Refuse pictures of h x w pixels that cannot be halved often enough.
+
+        Raises:
+            ValueError: sides that are not multiples of `stride`.
+        """
+        if h % self.stride or w % self.stride:
+            raise ValueError(
+                f"image of {h} x {w}: this prior's network halves its input, so sides must be multiples of "
+                f"{self.stride}; choose another dataset.size, or prior=gaussian, which takes any"
+            )
+
     def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
         """The network's output in picture form, (b, 3 or 6, h, w).
 
         Raises:
             ValueError: sides that are not multiples of `stride`.
         """
-        h, w = x_t.shape[-2:]
-        if h % self.stride or w % self.stride:
-            raise ValueError(
-                f"image of {h} x {w}: this prior's network halves its input, so sides must be multiples of "
-                f"{self.stride}; choose another dataset.size, or prior=gaussian, which takes any"
-            )
+        self.check(*x_t.shape[-2:])
         call: Callable[..., Any] = self._compiled or self.unet
         x = F.pixel_unshuffle(x_t, self.fold)
         output: Tensor
@@ -117,6 +125,21 @@ class UNetPrior:
         """See `Denoiser.predict`. The network moves to the device and the floating type of x_t."""
         self.network.to(x_t.device, x_t.dtype)
         return self._adapter.predict(x_t, t, clip=clip)
+
+    def check(self, image_shape: Sequence[int]) -> None:
+        """Warn of images that are not of the size the network was trained on, (c, h, w).
+
+        Raises:
+            ValueError: sides that the network cannot take at all.
+        """
+        h, w = image_shape[-2:]
+        self.network.check(h, w)
+        if (h, w) != (self.network.side, self.network.side):
+            warnings.warn(
+                f"images of {h} x {w}: this prior was trained on {self.network.side} x {self.network.side} and knows "
+                "nothing of other sizes; prior=gaussian takes any, prior=ffhq256 and imagenet256 are for 256",
+                stacklevel=2,
+            )
 
 
 def load(checkpoint: str, sha256: str | None = None, sanity_check: bool = True) -> UNetPrior:
