@@ -54,9 +54,9 @@ def test_a_checkpoint_restores_and_is_recorded(tmp_path, monkeypatch, capsys):
     assert main(command) == 2
     assert "does not denoise" in capsys.readouterr().err
     command += ["prior.sanity_check=false"]
-    assert main([*command, "prior.num_head_channels=32"]) == 0
+    assert main([*command, "prior.num_head_channels=32", "name=narrow"]) == 0
     said = capsys.readouterr().err
-    assert main([*command, "prior.num_head_channels=64"]) == 0
+    assert main([*command, "prior.num_head_channels=64", "name=wide"]) == 0
     runs = [json.loads(path.read_text())["spec"]["prior"] for path in Path("results").rglob("run.json")]
     recorded = [prior for prior in runs if prior["name"] != "none"]
     assert sorted(prior["num_head_channels"] for prior in recorded) == [32, 64]  # two networks, two cells
