@@ -17,8 +17,8 @@ from safari_bench.priors import gaussian
 __all__ = ["write_card"]
 
 _SIDE = 64
-_SAMPLES = 64
-_STEPS = 250
+_SAMPLES = 32
+_STEPS = 500
 _AT_ONCE = 12  # images, where compute.batch_size=0 leaves it open
 
 
