@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from safari_bench.tables.comparisons import BEST, Marks
-from safari_bench.tables.records import Line
+from safari_bench.tables.records import Line, Record
 from safari_bench.tables.vocabulary import FACTS, HEADLINE, NOTHING, Metric, metric
 
 __all__ = ["Part", "Sheet", "dataset_caption", "different_measurements", "sheets"]
@@ -69,12 +69,23 @@ def dataset_caption(lines: Sequence[Line]) -> str:
         "images": [str(len(lines[0].ids))],
         "prior": [name for name in _distinct(r.spec.get("prior", {}).get("name") for r in records) if name != "none"],
         "seed": _distinct(r.spec.get("seed") for r in records),
+        "prior calls an image": _calls(records),
         "precision": _distinct(r.spec.get("precision") for r in records),
         "computed on": _distinct(_machine(r.run.get("machine", {})) for r in records),
     }
     for key in dict.fromkeys(key for r in records for key in r.run.get("caption", {})):
         said[key] = _distinct(r.run.get("caption", {}).get(key) for r in records)
     return " · ".join(f"{key}: {', '.join(values)}" for key, values in said.items() if values)
+
+
+def _calls(records: Sequence[Record]) -> list[str]:
+    """The range of calls of the prior, over methods that call it."""
+    nfe = pd.concat([record.rows.nfe.astype(float) for record in records]).dropna()
+    nfe = nfe[nfe > 0]
+    if nfe.empty:
+        return []
+    least, most = int(nfe.min()), int(nfe.max())
+    return [str(most) if least == most else f"{least} to {most}"]
 
 
 def different_measurements(lines: Sequence[Line]) -> int:
