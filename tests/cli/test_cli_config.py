@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.schema import check, register, root
 from safari_bench.diffusion import Schedule
+from safari_bench.ledger import flatten
 from safari_bench.priors.unet import save
 
 CONF = root() / "conf"
@@ -104,8 +105,9 @@ def test_every_tuned_file_is_found_and_binds(path):
     cfg = compose(f"prior={prior}", f"task={task}", f"sampler={sampler}")
     check(cfg)
     values = OmegaConf.load(path)
-    for key, value in values.get("sampler", {}).items():
-        assert cfg.sampler[key] == value
+    chosen = flatten(OmegaConf.to_container(values).get("sampler", {}))
+    for key, value in chosen.items():
+        assert OmegaConf.select(cfg.sampler, key) == value
     assert set(values) <= {"sampler"}  # guidance belongs to its presets: guidance=pixel must mean pixel
 
 
