@@ -62,13 +62,21 @@ def _exact(arguments: Sequence[str]) -> int:
 
 
 def _tune(arguments: Sequence[str]) -> int:
-    """safari-bench tune RUN [METRIC [KEY...]]: write the best settings of a sweep over tuning images to conf/tuned."""
+    """safari-bench tune RUN [METRIC [KEY...]] [--into NAME]: the best settings of a sweep over tuning images, written
+    to conf/tuned/<prior>, or to conf/tuned/NAME for `tuned='NAME/${task}/${sampler}'`."""
     from safari_bench.cli.tuning import write_tuned
 
-    if not arguments:
+    words, into = list(arguments), None
+    if "--into" in words:
+        at = words.index("--into")
+        into = "".join(words[at + 1 : at + 2])
+        if not into or Path(into).name != into:
+            raise ConfigError(f"--into takes the name of a folder of conf/tuned, got {into!r}; e.g. photos64_long")
+        del words[at : at + 2]
+    if not words:
         raise ConfigError("safari-bench tune takes a run folder, a metric (haarpsi), and keys to write besides (steps)")
-    metric = arguments[1] if len(arguments) > 1 else "haarpsi"
-    written = write_tuned(_run_folder(arguments[0]), metric, root() / "conf", arguments[2:])
+    metric = words[1] if len(words) > 1 else "haarpsi"
+    written = write_tuned(_run_folder(words[0]), metric, root() / "conf", words[2:], into)
     print(f"wrote {len(written)} files under {root() / 'conf' / 'tuned'}")
     return 0
 

@@ -29,13 +29,16 @@ def objective(metric: str, cell: Path) -> float:
     return loss if math.isfinite(loss) else math.inf
 
 
-def write_tuned(run: Path, metric: str, conf: Path, also: Sequence[str] = ()) -> list[Path]:
+def write_tuned(
+    run: Path, metric: str, conf: Path, also: Sequence[str] = (), into: str | None = None
+) -> list[Path]:
     """Write conf/tuned/<prior>/<task>/<sampler>.yaml for every method that the sweep has several configurations of,
     and beside it a CSV of all of them, best first.
 
     Args:
         also: keys of samplers that are written although the sweep did not vary them, such as steps, on which the best
             step size depends.
+        into: the folder of conf/tuned; None: the prior's name, which is where a run looks unless told otherwise.
 
     Raises:
         TableError: see `tables.choose`.
@@ -44,7 +47,7 @@ def write_tuned(run: Path, metric: str, conf: Path, also: Sequence[str] = ()) ->
     for choice in choose(run, metric):
         if choice.candidates < 2:
             continue
-        path = conf / "tuned" / choice.prior / choice.task / f"{choice.sampler}.yaml"
+        path = conf / "tuned" / (into or choice.prior) / choice.task / f"{choice.sampler}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_text(choice, run, metric, also), encoding="utf-8")
         pd.DataFrame(choice.trials).to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
