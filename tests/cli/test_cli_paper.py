@@ -9,7 +9,7 @@ import torch
 from guided_reference import random_unet
 from PIL import Image
 
-from safari_bench.cli import main
+from safari_bench.cli import main, timings
 from safari_bench.cli.schema import root
 
 SMALL = dict(image_size=64, num_channels=32, num_res_blocks=1, channel_mult=[1, 2], attention_resolutions=[32])
@@ -82,6 +82,27 @@ def test_each_prior_meets_its_own_images_and_the_forecast_stands_beside_the_trut
     assert "cells under way or done" in capsys.readouterr().out
 
 
+def test_a_plan_times_every_arithmetic_and_batch_size_and_goes_on_where_memory_is_short(tree, monkeypatch, capsys):
+    measured = timings.time_calls
+
+    def short(denoiser, shape, batch, device, dtype):
+        if batch > 2:
+            raise torch.OutOfMemoryError("no room for this")
+        return measured(denoiser, shape, batch, device, dtype)
+
+    monkeypatch.setattr(timings, "time_calls", short)
+    words = ["plan", "experiments=benchmark", "prior=ffhq256", "precision=fp32", "compute.batch_size=1,4", *NETWORK]
+    assert main([*words, "dataset.size=64", "dataset.n=6", "compute.device=cpu", "output=out"]) == 0
+    said = capsys.readouterr()
+    table = pd.read_csv("out/benchmarks/timings.csv").set_index("batch")
+    assert list(table.index) == [1, 4, 2] and set(table.precision) == {"fp32"} and set(table.side) == {64}
+    assert table.loc[4].drop(["prior", "precision"]).isna().sum() == 3 and (table.ms_forward.dropna() > 0).all()
+    assert (table.ms_both >= table.ms_forward).sum() == 2 and "no room" in said.out
+    assert "4 images at once do not fit into memory; 2 instead" in said.err
+    plan = pd.read_csv("out/benchmarks/plan.csv").set_index("sampler")  # batches of two sizes are one cell
+    assert list(plan.index) == ["degraded", "dps"] and plan.nfe["dps"] == 3
+
+
 def test_the_doctor_says_what_can_be_run(tree, capsys):
     assert main(["doctor", "prior=ffhq256", *NETWORK, "compute.device=cpu"]) == 0
     said = capsys.readouterr().out
@@ -92,14 +113,18 @@ def test_the_doctor_says_what_can_be_run(tree, capsys):
     assert "smoke: can be run" in said and "table1: lacks imagenet256" in said
 
 
-@pytest.mark.slow
-def test_every_method_and_task_of_table_1_runs(tree):
-    words = ["-m", "experiments=table1", *SIZE, *NETWORK]
+def test_the_overlay_sweeps_what_these_tests_run():
+    overlay = (root() / "experiments" / "table1.yaml").read_text()
+    assert "prior: ffhq256,imagenet256\n" in overlay
+    assert f"task: {','.join(TASKS)}\n" in overlay and f"sampler: {','.join(SAMPLERS)},tv\n" in overlay
+
+
+@pytest.mark.parametrize("prior", ["ffhq256", "imagenet256"])
+def test_every_method_and_task_of_table_1_runs(tree, prior):
+    words = ["-m", "experiments=table1", f"prior={prior}", *SIZE, *NETWORK]
     assert main([*words, f"sampler={','.join(SAMPLERS)}", "sampler.steps=2"]) == 0
     assert main([*words, "sampler=tv", "sampler.iterations=2"]) == 0
     found = statuses()
     assert set(found.task) == set(TASKS) and set(found.sampler) == {*SAMPLERS, "tv", "degraded"}
-    assert len(found) == 2 * 2 * len(TASKS) * (len(SAMPLERS) + 2)
+    assert len(found) == 2 * len(TASKS) * (len(SAMPLERS) + 2)
     assert set(found.status) == {"ok"}, found[found.status != "ok"][["sampler", "task", "reason"]].drop_duplicates()
-    overlay = (root() / "experiments" / "table1.yaml").read_text()
-    assert f"task: {','.join(TASKS)}\n" in overlay and f"sampler: {','.join(SAMPLERS)},tv\n" in overlay

@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 from tabulate import tabulate
 
 from safari_bench.cli.compose import jobs
+from safari_bench.cli.timings import Timings
 from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.operators import Denoising
 from safari_bench.rng import Streams
-from safari_bench.runner import Forecast, Job, Timing, calls, fitting, forecast, time_calls
+from safari_bench.runner import Forecast, Job, calls, forecast
 
 __all__ = ["Plan"]
 
@@ -27,16 +28,16 @@ class Plan:
     def __init__(self) -> None:
         self._cells: dict[Path, Forecast] = {}
         self._counts: dict[str, tuple[int, int]] = {}
-        self._timings: dict[str, tuple[str, Timing]] = {}
+        self._timings = Timings()
         self._folder: Path | None = None
-        self._device = ""
 
     def add(self, cfg: DictConfig) -> None:
         """One job of the sweep."""
         for job in jobs(cfg, lambda: False):
-            self._folder, self._device = job.folder, str(job.run["machine"]["device"])
+            self._folder = job.folder
+            timing = self._timings.of(job)  # batches of several sizes are measured though they are one cell
             if job.cell_folder not in self._cells:
-                self._cells[job.cell_folder] = forecast(job, self._count(job), self._timing(job))
+                self._cells[job.cell_folder] = forecast(job, self._count(job), timing)
 
     def _count(self, job: Job) -> tuple[int, int]:
         """Calls of this method at these settings, counted once."""
@@ -46,20 +47,8 @@ class Plan:
             self._counts[key] = calls(job.sampler, stand_in, job.denoiser.schedule)
         return self._counts[key]
 
-    def _timing(self, job: Job) -> Timing:
-        """Of this prior at this size, measured once."""
-        if not job.sampler.uses_prior:
-            return Timing(job.batch_size, 0.0, 0.0, 0.0)
-        settings = [job.run["spec"]["prior"], job.dataset.image_shape, job.batch_size, job.run["spec"]["precision"]]
-        key = json.dumps(settings, sort_keys=True)
-        if key not in self._timings:
-            batch = min(fitting(job), len(job.dataset.records()))
-            timing = time_calls(job.denoiser, job.dataset.image_shape, batch, job.device, job.dtype)
-            self._timings[key] = f"{job.prior_name}, {job.dataset.image_shape[1]} px, {job.dtype}", timing
-        return self._timings[key][1]
-
     def report(self) -> None:
-        """Print the tables and write plan.csv into the run folder. The forecast stays beside the truth once there is
+        """Print the tables and write them into the run folder. The forecast stays beside the truth once there is
         some: run the verb again.
         """
         if self._folder is None:
@@ -68,13 +57,13 @@ class Plan:
         frame = pd.DataFrame([asdict(cell) for cell in cells])
         make_folder(self._folder)
         write_atomic(self._folder / "plan.csv", frame.to_csv(index=False, lineterminator="\n").encode())
-        print(f"one call of the network on {self._device}, seconds per image (backward pass alone) and peak memory:")
-        for name, timing in self._timings.values():
-            seconds = f"{timing.forward:.4f} s ({timing.backward:.4f} s), {timing.memory:.0f} MiB"
-            print(f"  {name}, {timing.batch} at once: {seconds}")
+        if len(timings := self._timings.frame()):
+            write_atomic(self._folder / "timings.csv", timings.to_csv(index=False, lineterminator="\n").encode())
+            write_atomic(self._folder / "timings.md", self._timings.markdown().encode())
+            print(self._timings.markdown())
         print(tabulate([_row(cell) for cell in cells], _HEAD, tablefmt="simple", disable_numparse=True))
         print(_total(cells))
-        print(f"in {self._folder}: plan.csv. Hours are those of the network alone")
+        print(f"in {self._folder}: plan.csv, timings.csv, timings.md. Hours are those of the network alone")
 
 
 _HEAD = ["dataset", "task", "sampler", "images", "calls", "backward", "hours", "MB", "done", "calls then", "hours then"]

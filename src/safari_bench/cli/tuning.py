@@ -29,9 +29,7 @@ def objective(metric: str, cell: Path) -> float:
     return loss if math.isfinite(loss) else math.inf
 
 
-def write_tuned(
-    run: Path, metric: str, conf: Path, also: Sequence[str] = (), into: str | None = None
-) -> list[Path]:
+def write_tuned(run: Path, metric: str, conf: Path, also: Sequence[str] = (), into: str | None = None) -> list[Path]:
     """Write conf/tuned/<prior>/<task>/<sampler>.yaml for every method that the sweep has several configurations of,
     and beside it a CSV of all of them, best first.
 

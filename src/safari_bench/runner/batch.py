@@ -40,7 +40,7 @@ class Batch:
         self.job, self.cell, self.records, self.bar, self.capacity = job, cell, records, bar, capacity
         self.x = torch.stack(images)
         self.y: Tensor | None = None
-        self._shown = 0.0
+        self._before = round(bar.n)  # images before the attempt under way
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per image, in order. Pictures are on disk before the rows that name them."""
@@ -106,8 +106,8 @@ class Batch:
         pixels = to_uint8(x_hat)
         scores = self._score(from_uint8(pixels), x, y, operator)
         cost = {"nfe": denoiser.nfe, "n_backward": denoiser.n_backward, "seconds": seconds, "peak_mem_mb": memory.mib()}
-        self.bar.update(len(places) - self._shown)
-        self._shown = 0.0
+        self._before += len(places)
+        self.bar.update(self._before - self.bar.n)
         for i, u8 in zip(places, pixels, strict=True):
             self._save(i, u8)
         return {i: self._row(i, "ok", "") | scores[k] | cost for k, i in enumerate(places)}
@@ -136,15 +136,14 @@ class Batch:
             write_atomic(reference, encode_png(to_uint8(self.x[i])))
 
     def _progress(self, images: int) -> Callable[[Pairs], Pairs]:
-        self.bar.update(-self._shown)  # a second attempt starts over
-        self._shown = 0.0
+        self.bar.update(self._before - self.bar.n)  # a second attempt starts over
 
         def wrap(pairs: Pairs) -> Iterator[tuple[int, int]]:
             steps = list(pairs)
-            for pair in steps:
+            for done, pair in enumerate(steps, start=1):
                 yield pair
-                self._shown += images / len(steps)
-                self.bar.update(images / len(steps))
+                # from the total, not by a share each: rounding would run past the end
+                self.bar.update(self._before + images * done / len(steps) - self.bar.n)
 
         return wrap
 
