@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-for folder in ("operators", "samplers", "metrics", "priors"):
+for folder in ("operators", "samplers", "metrics", "priors", "study"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
 

@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from many_streams import Many
 from safetensors.numpy import load_file, save_file
 from scipy.fft import idct
 from scipy.stats import multivariate_normal, norm
@@ -137,20 +138,6 @@ def test_clipping_moves_both_predictions():
     torch.testing.assert_close(clipped.x0_hat, FAR.prior.predict(x_t, 50).x0_hat.clamp(-1, 1))
     eps = (x_t - math.sqrt(ABAR[50]) * clipped.x0_hat) / math.sqrt(1 - ABAR[50])
     torch.testing.assert_close(clipped.eps_hat, eps)
-
-
-class Many(Streams):
-    """One generator per purpose for the whole batch, for batches too large to seed one by one."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(0, "many", [str(i) for i in range(count)], dtype=torch.float64)
-        self.one = Streams(0, "many", ["all"], dtype=torch.float64)
-
-    def normal(self, purpose, shape):
-        return self.one.normal(purpose, (len(self), *shape))[0]
-
-    def uniform(self, purpose, shape):
-        return self.one.uniform(purpose, (len(self), *shape))[0]
 
 
 def check_moments(draws: np.ndarray, known: Known) -> None:

@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from many_streams import Many
 from scipy.stats import multivariate_normal, norm
 
 from safari_bench import operators as ops
@@ -272,20 +273,6 @@ def test_posterior_weights_are_integrals_over_the_pixel():
         ]
         np.testing.assert_allclose(posterior.weights[i], joint / np.sum(joint), rtol=1e-6)
         np.testing.assert_allclose(posterior.log_evidence[i], math.log(np.sum(joint)), atol=1e-6)
-
-
-class Many(Streams):
-    """One generator per purpose for the whole batch, for batches too large to seed one by one."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(0, "many", [str(i) for i in range(count)], dtype=torch.float64)
-        self.one = Streams(0, "many", ["all"], dtype=torch.float64)
-
-    def normal(self, purpose, shape):
-        return self.one.normal(purpose, (len(self), *shape))[0]
-
-    def uniform(self, purpose, shape):
-        return self.one.uniform(purpose, (len(self), *shape))[0]
 
 
 def test_mixture_draws_have_the_posteriors_moments_and_weights():
