@@ -1,15 +1,15 @@
 """Full-reference scores taken from published libraries: PSNR, SSIM, HaarPSI, GMSD.
 
 Each class states its protocol: what is fixed, the library that computes it, and the version it was checked with.
+piq and torchmetrics are imported at the first score: they bring torchvision and half of torch's compiler with them,
+which a command that scores nothing need not wait for.
 """
 
 from functools import partial
 
 import torch
-from piq import gmsd, haarpsi
 from skimage.metrics import structural_similarity
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from safari_bench.metrics.contract import unit_pair
 from safari_bench.shapes import Image, PerImage
@@ -40,6 +40,8 @@ class Psnr:
 
     def __call__(self, x_hat: Image, x: Image) -> PerImage:
         """dB, (b,)."""
+        from torchmetrics.functional.image import peak_signal_noise_ratio
+
         restored, reference = unit_pair(x_hat, x)
         score: Tensor = peak_signal_noise_ratio(restored, reference, data_range=1.0, reduction="none", dim=(1, 2, 3))
         return score
@@ -77,6 +79,8 @@ class HaarPsi:
 
     def __call__(self, x_hat: Image, x: Image) -> PerImage:
         """In [0, 1], (b,)."""
+        from piq import haarpsi
+
         restored, reference = unit_pair(x_hat, x, min_side=16, channels=(1, 3))
         score: Tensor = haarpsi(restored, reference, reduction="none", data_range=1.0, scales=3, c=30.0, alpha=4.2)
         return score.clamp(max=1.0)  # two black images weigh nothing, for which piq answers inf
@@ -94,6 +98,8 @@ class Gmsd:
 
     def __call__(self, x_hat: Image, x: Image) -> PerImage:
         """0 or more, (b,)."""
+        from piq import gmsd
+
         restored, reference = unit_pair(x_hat, x, min_side=6, channels=(1, 3))
         score: Tensor = gmsd(restored, reference, reduction="none", data_range=1.0, t=170 / 255**2)
         return score

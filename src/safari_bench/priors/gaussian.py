@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal.windows import hann
 from torch import Tensor
 
 from safari_bench.diffusion import Prediction, Schedule, from_x0
@@ -158,6 +157,8 @@ def fit(images: Sequence[NDArray[np.float64]]) -> Spectrum:
         borders, which a periodic prior cannot have, out of the high frequencies. It smears each image's mean over one
         frequency step, so the lowest two steps of every image are left out.
     """
+    from scipy.signal.windows import hann  # slow to import, and only a fit needs it
+
     pixels = np.concatenate([image.reshape(image.shape[0], -1) for image in images], axis=1)
     mean = pixels.mean(1)
     basis = np.linalg.eigh(np.cov(pixels))[1][:, ::-1]

@@ -7,11 +7,9 @@ converted on load. Noise prediction on the linear schedule of 1000 steps.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import UNet2DModel
-from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from safari_bench.diffusion import EpsDenoiser, Schedule
@@ -19,6 +17,9 @@ from safari_bench.priors import sanity
 from safari_bench.priors.files import PriorError, require, sha256_of, torch_weights
 from safari_bench.priors.guided_network import convert, read
 from safari_bench.priors.unet import Folded, UNetPrior
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel  # slow to import: where a network is made, not before
 
 __all__ = ["load"]
 
@@ -129,7 +130,9 @@ def _compare(found: Mapping[str, Any], expected: Mapping[str, Any], name: str) -
         )
 
 
-def _unet(config: Mapping[str, Any], weights: Mapping[str, Tensor], name: str) -> UNet2DModel:
+def _unet(config: Mapping[str, Any], weights: Mapping[str, Tensor], name: str) -> "UNet2DModel":
+    from diffusers import UNet2DModel
+
     with torch.device("meta"):  # no memory and no random weights: every weight comes from the file, or it is an error
         unet = UNet2DModel.from_config(config)
     try:
@@ -140,8 +143,10 @@ def _unet(config: Mapping[str, Any], weights: Mapping[str, Tensor], name: str) -
     return unet
 
 
-def _set_heads(unet: UNet2DModel, number: int) -> None:
+def _set_heads(unet: "UNet2DModel", number: int) -> None:
     """The same number of heads in every layer, which diffusers' configuration cannot say."""
+    from diffusers.models.attention_processor import Attention
+
     for layer in unet.modules():
         if isinstance(layer, Attention):
             layer.scale = (layer.inner_dim / number) ** -0.5

@@ -7,10 +7,9 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,6 +18,9 @@ from safari_bench.priors import sanity
 from safari_bench.priors.files import PriorError, sha256_of
 from safari_bench.priors.folder import CONFIG, WEIGHTS, Folder, locate, read_json
 from safari_bench.shapes import Image
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel  # slow to import: where a network is made, not before
 
 __all__ = ["Folded", "PriorError", "UNetPrior", "load", "save"]
 
@@ -36,7 +38,7 @@ class Folded(nn.Module):
     sub-pixel convolution). f follows from the network's input channels, 3 f^2; f = 1 is the plain network.
     """
 
-    def __init__(self, unet: UNet2DModel) -> None:
+    def __init__(self, unet: "UNet2DModel") -> None:
         super().__init__()
         channels = unet.config.in_channels
         self.fold = math.isqrt(channels // 3)
@@ -184,7 +186,8 @@ def _convention(path: Path, scheduler: Mapping[str, Any]) -> tuple[type[EpsDenoi
     return _ADAPTERS[kind], Schedule(timesteps=steps, beta_start=first, beta_end=last)
 
 
-def _unet(folder: Folder, config: dict[str, Any]) -> UNet2DModel:
+def _unet(folder: Folder, config: dict[str, Any]) -> "UNet2DModel":
+    from diffusers import UNet2DModel
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -214,7 +217,7 @@ def _current_name(name: str) -> str:
     return name
 
 
-def save(unet: UNet2DModel, schedule: Schedule, prediction_type: str, folder: Path) -> str:
+def save(unet: "UNet2DModel", schedule: Schedule, prediction_type: str, folder: Path) -> str:
     """Write a folder that `load` and diffusers read, weights in half precision.
 
     Returns:

@@ -10,12 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import UNet2DModel
-from diffusers.optimization import get_cosine_schedule_with_warmup
-from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -24,6 +21,10 @@ from tqdm import tqdm
 from safari_bench.diffusion import Schedule
 from safari_bench.priors.unet import Folded, save
 from safari_bench.training.mixture import Batch, Mixture
+
+if TYPE_CHECKING:  # slow to import
+    from diffusers import UNet2DModel
+    from diffusers.training_utils import EMAModel
 
 __all__ = ["Recipe", "TrainingError", "train"]
 
@@ -64,7 +65,7 @@ class _State:
     """What a checkpoint holds, live."""
 
     network: Folded
-    ema: EMAModel
+    ema: "EMAModel"
     optimizer: torch.optim.Optimizer
     learning_rate: torch.optim.lr_scheduler.LRScheduler
     losses: list[float]
@@ -107,7 +108,7 @@ class _State:
 
 
 def train(
-    unet: UNet2DModel,
+    unet: "UNet2DModel",
     data: Mixture,
     recipe: Recipe,
     folder: Path,
@@ -123,6 +124,9 @@ def train(
     Raises:
         TrainingError: the loss is not finite, or the checkpoint does not fit.
     """
+    from diffusers.optimization import get_cosine_schedule_with_warmup
+    from diffusers.training_utils import EMAModel
+
     folder.mkdir(parents=True, exist_ok=True)
     schedule = Schedule()
     network = Folded(unet).to(device).train()
