@@ -5,6 +5,7 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
+from safari_bench.cli import main
 from safari_bench.cli.tuning import write_tuned
 from safari_bench.tables import TableError, choose
 
@@ -76,3 +77,12 @@ def test_files_are_written_where_hydra_finds_them(sweep, tmp_path):
     assert OmegaConf.load(safari) == {"guidance": {"spatial": 1.0}}
     assert dps.read_text().startswith("# @package _global_\n")
     assert "0.6500; next 0.5250" in dps.read_text()
+    apart = {path.name: path for path in write_tuned(sweep.folder, "haarpsi", tmp_path, into="photos64_long")}
+    assert {path.parent for path in apart.values()} == {tmp_path / "tuned" / "photos64_long" / "sr_x4"}
+    assert OmegaConf.load(apart["dps.yaml"]) == {"sampler": {"zeta": 2.0}}
+
+
+@pytest.mark.parametrize("words", [["--into"], ["--into", ""], ["--into", "a/b"]])
+def test_a_folder_that_cannot_be_is_refused(sweep, capsys, words):
+    assert main(["tune", str(sweep.folder), *words]) == 2
+    assert "--into takes the name of a folder of conf/tuned" in capsys.readouterr().err
