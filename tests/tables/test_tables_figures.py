@@ -75,6 +75,27 @@ def test_scatters_show_the_means_of_the_table(run, monkeypatch: pytest.MonkeyPat
     assert points(seconds) == {"tv": (0.5, 0.4), "dps": (2.0, 0.5)}
 
 
+def test_what_lies_far_out_does_not_set_the_scale_and_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, sampler in enumerate(("safari", "dps", "ddrm", "tv", "diffpir")):
+        run.cell(sampler, {"psnr": 20.0 + number, "haarpsi": 0.5 + 0.01 * number, "nfe": 100, "seconds": 2.0})
+    found = list(lines(load(run.folder)))
+    (plain,) = drawn(monkeypatch, lambda: figures.distortion(found, summary(found)))["photos: sr_x4"]
+    assert not plain.texts
+    run.cell("unconditional", {"psnr": 7.0, "haarpsi": 0.1, "nfe": 50, "seconds": 1.0})
+    found = list(lines(load(run.folder)))
+    (panel,) = drawn(monkeypatch, lambda: figures.distortion(found, summary(found)))["photos: sr_x4"]
+    assert [text.get_text() for text in panel.texts] == ["off the panel:\nunconditional"]
+    assert len(points(panel)) == 6 and all(
+        panel.get_xlim()[0] < x < panel.get_xlim()[1] and panel.get_ylim()[0] < y < panel.get_ylim()[1]
+        for label, (x, y) in points(panel).items()
+        if label != "unconditional"
+    )
+    assert panel.get_xlim()[0] > 19 and panel.get_ylim()[0] > 0.48
+    calls, _ = drawn(monkeypatch, lambda: figures.cost(found, summary(found)))["photos: sr_x4"]
+    assert calls.get_xlim()[0] < 0 < 100 < calls.get_xlim()[1]  # costs are never cut off
+    assert len(calls.texts) == 1 and calls.get_ylim()[0] > 0.48
+
+
 def test_spectra_compare_with_the_references_of_the_same_images(run, monkeypatch: pytest.MonkeyPatch) -> None:
     dps, tv = run.cell("dps", {"psnr": 1.0}), run.cell("tv", {"psnr": 1.0})
     clean = [noise(run.folder / "photos" / "reference" / f"{i}.png", 60, n) for n, i in enumerate("ab")]

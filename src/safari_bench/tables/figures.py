@@ -79,10 +79,12 @@ def _scatter(table: pd.DataFrame, across: str, up: str) -> Plot:
     numbers: dict[tuple[Any, ...], Any] = {(f.dataset, f.task, f.sampler, f.metric): f for f in table.itertuples()}
 
     def plot(axes: Axes, panel: Sequence[Line], styles: Styles) -> None:
+        shown: dict[str, tuple[Any, Any]] = {}
         for line in panel:
             place = line.first.dataset, line.first.task, line.first.label
             x, y = numbers.get((*place, across)), numbers.get((*place, up))
             if x is not None and y is not None and x.n and y.n:
+                shown[place[2]] = x, y
                 errors = [_error(x) if metric(across).interval else None, _error(y)]
                 axes.errorbar(
                     x.mean, y.mean, errors[1], errors[0], elinewidth=0.6, linestyle="none", **styles[place[2]]
@@ -94,8 +96,45 @@ def _scatter(table: pd.DataFrame, across: str, up: str) -> Plot:
             axes.set_xlim(left=-0.3)
         elif across == "seconds":
             axes.set_xscale("log")
+        _look_at_the_crowd(axes, shown, both=metric(across).interval)
 
     return plot
+
+
+def _look_at_the_crowd(axes: Axes, shown: Mapping[str, tuple[Any, Any]], *, both: bool) -> None:
+    """Leave what lies far out (Tukey, 1977: three times the quartiles' distance beyond them) off the panel, which would
+    otherwise show it and a blot, and say so in its corner.
+    """
+    far: set[str] = set()
+    limits = []
+    for side in (0, 1) if both else (1,):
+        means = {label: pair[side].mean for label, pair in shown.items()}
+        if len(means) < 4:
+            return
+        first, third = np.quantile(list(means.values()), [0.25, 0.75])
+        fence = 3 * (third - first)
+        far |= {label for label, mean in means.items() if not first - fence <= mean <= third + fence}
+    for side, set_limits in ((0, axes.set_xlim), (1, axes.set_ylim)) if both else ((1, axes.set_ylim),):
+        near = [pair[side] for label, pair in shown.items() if label not in far]
+        ends = [_ends(found) for found in near]
+        low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+        limits.append((set_limits, low - 0.05 * (high - low), high + 0.05 * (high - low)))
+    off: set[str] = set()
+    for side, (set_limits, low, high) in zip((0, 1) if both else (1,), limits, strict=True):
+        if far and high > low:
+            set_limits(low, high)
+            off |= {label for label in far if not low <= shown[label][side].mean <= high}
+    if off:
+        said = "off the panel:\n" + "\n".join(label for label in shown if label in off)
+        place = (0.98, "right") if both else (0.5, "center")
+        axes.text(place[0], 0.03, said, transform=axes.transAxes, ha=place[1], va="bottom", fontsize=6, color="0.4")
+
+
+def _ends(found: Any) -> tuple[float, float]:
+    """Of the interval, or of the mean where there is none."""
+    if math.isfinite(found.ci_low) and math.isfinite(found.ci_high):
+        return min(found.ci_low, found.mean), max(found.ci_high, found.mean)
+    return found.mean, found.mean
 
 
 def _error(found: Any) -> np.ndarray | None:
@@ -189,11 +228,11 @@ def _panels(lines: Sequence[Line], plots: Sequence[Plot]) -> bytes:
 
 def _empty(across: int, down: int, labels: Sequence[str]) -> tuple[Figure, Any]:
     """Panels at fixed places, with room for the legend: layout engines would draw everything several times."""
-    width = across * _PANEL[0] + 0.7 + _LETTER * max(map(len, labels))
+    width = across * _PANEL[0] + 0.8 + _LETTER * max(map(len, labels))
     height = max(down * _PANEL[1], _LEADING * (len(labels) + 2))
     figure = Figure(figsize=(width, height))
     grid = figure.subplots(down, across, squeeze=False)
-    gaps = {"wspace": 0.7 / (_PANEL[0] - 0.7), "hspace": 0.7 / (_PANEL[1] - 0.7)}
-    sides = 0.6 / width, 0.5 / height, (across * _PANEL[0] - 0.1) / width, 1 - 0.3 / height
+    gaps = {"wspace": 0.8 / (_PANEL[0] - 0.8), "hspace": 0.7 / (_PANEL[1] - 0.7)}
+    sides = 0.7 / width, 0.5 / height, across * _PANEL[0] / width, 1 - 0.3 / height
     figure.subplots_adjust(*sides, **gaps)
     return figure, grid
