@@ -12,7 +12,7 @@ from safari_bench.studies import study
 from safari_bench.studies.components import components, means
 from safari_bench.studies.effects import complete, effects
 from safari_bench.studies.frame import KEYS, RESPONSES, load_study, varied
-from safari_bench.studies.page import synergy_sentence
+from safari_bench.studies.page import beside_sentence, effects_section, synergy_sentence
 from safari_bench.tables import TableError
 
 LEVELS = (0.0, 0.5, 1.0)
@@ -43,6 +43,7 @@ def test_effects_that_were_put_in_come_out() -> None:
     table = effects(frame)
     assert list(table.effect.unique()) == [
         "spatial", "low", "high", "spatial x low", "spatial x high", "low x high", "spatial + frequency",
+        "frequency beside spatial", "spatial beside frequency",
     ]  # fmt: skip
     expected = {"spatial": 3 + 4 * 0.5, "low": -2, "high": 4 * 0.5, "spatial x high": 4, "low x high": 0}
     for effect, value in expected.items():
@@ -51,6 +52,8 @@ def test_effects_that_were_put_in_come_out() -> None:
         assert row.ci_low < value < row.ci_high or abs(value - row.value) < 0.02
         assert (row.p < 0.001) == (value != 0), effect
     assert of(table, "spatial + frequency").value == pytest.approx(4, abs=0.05)
+    assert of(table, "frequency beside spatial").value == pytest.approx(-2 + 4, abs=0.05)
+    assert of(table, "spatial beside frequency").value == pytest.approx(3 + 4, abs=0.05)
 
 
 def test_an_effect_is_the_contrast_of_a_linear_model_with_images_as_blocks() -> None:
@@ -86,6 +89,34 @@ def test_the_sentence_follows_the_sign_and_the_interval() -> None:
     assert "not distinguishable" in synergy_sentence(
         pd.Series(row | {"value": 3.0, "ci_low": np.nan, "ci_high": np.nan})
     )
+
+
+@pytest.mark.parametrize(
+    ("frequency", "spatial", "words"),
+    [
+        ((1.0, 2.0), (3.0, 4.0), "better than either alone"),
+        ((1.0, 2.0), (-1.0, 1.0), "better than one of them and not than the other"),
+        ((1.0, 2.0), (-3.0, -2.0), "better than one of them and not than the other"),
+        ((-1.0, 1.0), (-3.0, -2.0), "worse than one alone"),
+        ((-1.0, 1.0), (-2.0, 1.0), "not distinguishable from either alone"),
+    ],
+)
+def test_the_sentence_on_both_follows_both_intervals(frequency, spatial, words) -> None:
+    row = {"dataset": "photos", "task": "sr_x4", "response": "psnr"}
+    rows = [
+        pd.Series(row | {"value": sum(ends) / 2, "ci_low": ends[0], "ci_high": ends[1]})
+        for ends in (frequency, spatial)
+    ]
+    said = beside_sentence(*rows)
+    assert words in said and f"{frequency[0]:+.2f}, {frequency[1]:+.2f}" in said
+
+
+@pytest.mark.parametrize("from_nothing", [True, False])
+def test_the_page_says_when_the_smallest_weights_are_no_condition(from_nothing) -> None:
+    text = "\n".join(effects_section(effects(factorial(lambda n, s, low, h: n + s)), from_nothing=from_nothing))
+    assert ("the prior alone: it has not seen y" in text) == from_nothing
+    assert "### Are both better than either alone?" in text
+    assert "beside" not in text[text.index("### Which weight") :]  # those are not weights
 
 
 SETTINGS = {

@@ -9,7 +9,7 @@ from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.studies import figures
 from safari_bench.studies.components import components, curve_key, means
 from safari_bench.studies.effects import effects
-from safari_bench.studies.frame import load_study
+from safari_bench.studies.frame import WEIGHTS, load_study
 from safari_bench.studies.page import components_section, curve_section, effects_section, signatures_section
 from safari_bench.tables.layout import dataset_caption
 from safari_bench.tables.records import lines, load
@@ -47,7 +47,11 @@ def _parts(frame: pd.DataFrame) -> Iterator[tuple[str, bytes, list[str]]]:
     if len(named):
         yield "components.csv", _csv(named), list(components_section(named))
     if len(found):
-        yield "effects.csv", _csv(found), list(effects_section(found))
+        yield (
+            "effects.csv",
+            _csv(found),
+            list(effects_section(found, from_nothing=bool((frame[list(WEIGHTS)] == 0).all(axis=1).any()))),
+        )
         for response in ("psnr", "haarpsi", "detail", "phase_high"):
             yield f"heat_{response}.png", figures.heat_maps(frame, response), []
     key = curve_key(frame)

@@ -14,8 +14,13 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from safari_bench.studies.frame import KEYS, RESPONSES, varied
 
-__all__ = ["COLUMNS", "complete", "effects", "interval"]
+__all__ = ["COLUMNS", "FREQUENCY_BESIDE", "SPATIAL_BESIDE", "SYNERGY", "complete", "effects", "interval"]
 
+SYNERGY, FREQUENCY_BESIDE, SPATIAL_BESIDE = (
+    "spatial + frequency",
+    "frequency beside spatial",
+    "spatial beside frequency",
+)
 COLUMNS = ["dataset", "task", "response", "effect", "images", "value", "ci_low", "ci_high", "p"]
 
 
@@ -29,8 +34,13 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
     ``spatial + frequency``
         synergy: the gain of the largest weights of all factors over the smallest of all, less the gain of spatial
         alone and the gain of the others alone. Negative: both together gain less than the sum.
+    ``frequency beside spatial``, ``spatial beside frequency``
+        what the second part gains where the first has its largest weight: the largest weights of all factors less
+        those of one part with the smallest of the other. Unlike synergy, it does not look at the smallest of all,
+        which may be a sampler without any condition.
 
-    The interval is Student's, 95 %, over images; p is the F test's of `AnovaRM` over all levels, Student's for synergy.
+    The interval is Student's, 95 %, over images; p is the F test's of `AnovaRM` over all levels, Student's for
+    the last three.
 
     Args:
         frame: as `load_study` gives it.
@@ -74,14 +84,14 @@ def _of_response(group: pd.DataFrame, factors: list[str], response: str) -> Iter
             name = " x ".join(order[axis] for axis in some)
             yield name, len(images), *interval(_contrast(cube, some)), p.get(name, np.nan)
     if "spatial" in order and len(order) > 1:
-        values = _synergy(cube, order.index("spatial"))
-        constant = bool(np.ptp(values) == 0)
-        yield (
-            "spatial + frequency",
-            len(images),
-            *interval(values),
-            np.nan if constant else DescrStatsW(values).ttest_mean()[1],
-        )
+        for name, values in _parts(cube, order.index("spatial")).items():
+            constant = bool(np.ptp(values) == 0)
+            yield (
+                name,
+                len(images),
+                *interval(values),
+                np.nan if constant else DescrStatsW(values).ttest_mean()[1],
+            )
 
 
 def _contrast(cube: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -93,10 +103,11 @@ def _contrast(cube: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     return values
 
 
-def _synergy(cube: np.ndarray, spatial: int) -> np.ndarray:
+def _parts(cube: np.ndarray, spatial: int) -> dict[str, np.ndarray]:
+    """Contrasts of spatial with all other factors together; one value per image."""
     ends = np.moveaxis(cube, spatial + 1, 1).reshape(len(cube), cube.shape[spatial + 1], -1)
-    values: np.ndarray = ends[:, -1, -1] - ends[:, -1, 0] - ends[:, 0, -1] + ends[:, 0, 0]
-    return values
+    both, alone, others, none = ends[:, -1, -1], ends[:, -1, 0], ends[:, 0, -1], ends[:, 0, 0]
+    return {SYNERGY: both - alone - others + none, FREQUENCY_BESIDE: both - alone, SPATIAL_BESIDE: both - others}
 
 
 def _p_values(group: pd.DataFrame, factors: list[str], response: str) -> dict[str, float]:

@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from safari_bench.studies.effects import FREQUENCY_BESIDE, SPATIAL_BESIDE, SYNERGY
 from safari_bench.studies.frame import RESPONSES, SIGNATURES
 
-__all__ = ["components_section", "curve_section", "effects_section", "judged", "signatures_section", "synergy_sentence"]
+__all__ = ["beside_sentence", "components_section", "curve_section", "effects_section", "judged", "signatures_section"]
+__all__ += ["synergy_sentence"]
 
 _DIGITS = {"dB": 2, "": 3}
 
@@ -36,6 +38,27 @@ def synergy_sentence(row: Any) -> str:
     return f"{row.dataset}, {row.task}: in {heading} the gain of both {verdict}: {said}."
 
 
+def beside_sentence(frequency: Any, spatial: Any) -> str:
+    """Whether both parts do better than either alone.
+
+    Args:
+        frequency, spatial: rows of `effects.effects`, what each gains beside the other.
+    """
+    heading, unit = RESPONSES[frequency.response]
+    verdicts = [(row.ci_low > 0) - (row.ci_high < 0) for row in (frequency, spatial)]
+    if min(verdicts) > 0:
+        verdict = "both are better than either alone"
+    elif max(verdicts) > 0:
+        verdict = "both are better than one of them and not than the other"
+    elif min(verdicts) < 0:
+        verdict = "both are worse than one alone"
+    else:
+        verdict = "both are not distinguishable from either alone"
+    said = [judged(row.value, row.ci_low, row.ci_high, unit) for row in (frequency, spatial)]
+    changes = f"frequency beside spatial changes it by {said[0]}, spatial beside frequency by {said[1]}"
+    return f"{frequency.dataset}, {frequency.task}: in {heading} {verdict}; {changes}."
+
+
 def components_section(table: pd.DataFrame) -> Iterator[str]:
     """One table per task: mean of every setting and, where it matters, its gain over no conditioning."""
     yield "## What each part gains over no conditioning"
@@ -48,8 +71,12 @@ def components_section(table: pd.DataFrame) -> Iterator[str]:
         yield _table(f"{dataset}, {task}", ["setting", *_heads()], rows)
 
 
-def effects_section(table: pd.DataFrame) -> Iterator[str]:
-    """Main effects, interactions and synergy per task, and the sentences that answer the question of the factorial."""
+def effects_section(table: pd.DataFrame, *, from_nothing: bool) -> Iterator[str]:
+    """Main effects, interactions and synergy per task, and the sentences that answer the question of the factorial.
+
+    Args:
+        from_nothing: whether the smallest weights leave no condition at all.
+    """
     yield "## Main effects and interactions"
     yield (
         "From a full factorial within images: each entry is the change from the smallest to the largest weight, mean "
@@ -63,12 +90,23 @@ def effects_section(table: pd.DataFrame) -> Iterator[str]:
             of = {row.response: row for row in group[group.effect == effect].itertuples()}
             rows.append([effect, *(_effect(of[response]) for response in RESPONSES)])
         yield _table(f"{dataset}, {task}", ["effect", *_heads()], rows)
-    both: list[Any] = list(
-        table[(table.effect == "spatial + frequency") & table.response.isin(["psnr", "haarpsi"])].itertuples()
-    )
-    if both:
+    found: dict[tuple[str, str, str, str], Any] = {
+        (str(row.dataset), str(row.task), str(row.response), str(row.effect)): row for row in table.itertuples()
+    }
+    asked = [key[:3] for key in found if key[2] in ("psnr", "haarpsi") and key[3] == SYNERGY]
+    if asked:
         yield "### Does the gain of both exceed the sum of the gains?"
-        yield "\n".join(f"- {synergy_sentence(row)}" for row in both)
+        if from_nothing:
+            yield (
+                "The smallest weights are 0 for all, which is the prior alone: it has not seen y. Whichever part comes "
+                "first brings y in\nand gains most of what there is to gain, so that the sum of two such gains is out "
+                "of reach almost by construction.\nThe question after this one starts from one part that is there."
+            )
+        yield "\n".join(f"- {synergy_sentence(found[(*key, SYNERGY)])}" for key in asked)
+        yield "### Are both better than either alone?"
+        yield "\n".join(
+            f"- {beside_sentence(found[(*key, FREQUENCY_BESIDE)], found[(*key, SPATIAL_BESIDE)])}" for key in asked
+        )
     if len(table):
         yield "### Which weight changes which failure?"
         yield "\n".join(_changes(table))
@@ -76,7 +114,7 @@ def effects_section(table: pd.DataFrame) -> Iterator[str]:
 
 def _changes(table: pd.DataFrame) -> Iterator[str]:
     """Which weight changes which signature: those main effects whose interval leaves out zero."""
-    rows: list[Any] = list(table[~table.effect.str.contains("[x+] ", regex=True)].itertuples())
+    rows: list[Any] = list(table[~table.effect.str.contains("[x+] |beside", regex=True)].itertuples())
     for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
         for name, (heading, unit, _) in SIGNATURES.items():
             of = [row for row in rows if (row.dataset, row.task, row.response) == (dataset, task, name)]
