@@ -86,11 +86,9 @@ class Timings:
         """The page around the table: what was measured, on what."""
         shown = self.frame().sort_values(["prior", "side", "precision", "compile", "channels_last", "batch"])
         for key in ("ms_forward", "ms_both", "mib"):
-            shown[key] = [
-                "no room" if math.isnan(v) else f"{v:.3g}" if key != "mib" else f"{v:.0f}" for v in shown[key]
-            ]
+            shown[key] = ["no room" if math.isnan(v) else f"{v:.3g}" if v < 100 else f"{v:.0f}" for v in shown[key]]
         facts, packages = self._machine, self._machine["packages"]
-        said = f"{facts['device']}, {facts['processor']}, {facts['threads']} threads, torch {packages['torch']}"
+        said = f"{facts['device']}, {facts['processor']}, threads: {facts["threads"]}, torch {packages['torch']}"
         shown = shown.rename(columns=_HEADS)
         return (
             f"# One call of the network\n\nMeasured on {said}.\n"
