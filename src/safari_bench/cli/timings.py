@@ -88,7 +88,7 @@ class Timings:
         for key in ("ms_forward", "ms_both", "mib"):
             shown[key] = ["no room" if math.isnan(v) else f"{v:.3g}" if v < 100 else f"{v:.0f}" for v in shown[key]]
         facts, packages = self._machine, self._machine["packages"]
-        said = f"{facts['device']}, {facts['processor']}, threads: {facts["threads"]}, torch {packages['torch']}"
+        said = f"{facts['device']}, {facts['processor']}, threads: {facts['threads']}, torch {packages['torch']}"
         shown = shown.rename(columns=_HEADS)
         return (
             f"# One call of the network\n\nMeasured on {said}.\n"
