@@ -6,6 +6,7 @@ import torch
 from diffusers import UNet2DModel
 from omegaconf import OmegaConf
 
+from safari_bench import machine
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.schema import check, register, root
 from safari_bench.diffusion import Schedule
@@ -131,3 +132,15 @@ def test_the_run_id_is_of_what_can_change_a_number_and_of_nothing_else():
     assert len({same, *(identity(change) for change in changes)}) == 1 + len(changes)
     # guidance is SaFaRI's: it cannot change what DPS returns
     assert identity("sampler=dps", "guidance=pixel") == identity("sampler=dps", "guidance=full")
+
+
+def test_a_method_without_a_network_has_one_cell_for_the_precisions_of_networks(monkeypatch):
+    monkeypatch.setattr(machine, "has_bf16", lambda _: True)
+
+    def identities(*overrides: str) -> list[str]:
+        return [str(job.run["run_id"]) for job in jobs(compose("dataset.n=1", *overrides), lambda: False)]
+
+    (degraded, dps), (same, other) = identities("sampler=dps"), identities("sampler=dps", "precision=bf16")
+    assert degraded == same and dps != other
+    assert identities("sampler=tv") == identities("sampler=tv", "precision=bf16")
+    assert not set(identities("sampler=tv")) & set(identities("sampler=tv", "precision=fp64"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from safari_bench.cli import main, sweeps
+from safari_bench.cli import main, overrides, sweeps
 from safari_bench.runner import Outcome
 
 SMALL = ["prior=gaussian", "dataset.n=2", "sampler.steps=2", "compute.device=cpu"]
@@ -68,6 +68,54 @@ def test_a_value_that_is_refused_fails_its_job_only(capsys):
     said = capsys.readouterr().out
     assert summary(said)["done"] == 2
     assert re.search(r"failed: job 1: ConfigError: .*guidance.spatial: got -1", said)
+
+
+def test_a_value_waits_for_the_group_that_is_swept(capsys):
+    # neither safari, the default sampler, nor degraded, the row beside them, has an eta
+    assert main(["-m", "name=etas", *SMALL, "sampler=ddrm,ddnm", "sampler.eta=0.5"]) == 0
+    assert summary(capsys.readouterr().out)["done"] == 3
+    runs = [json.loads(path.read_text())["spec"]["sampler"] for path in Path("results/etas").rglob("run.json")]
+    assert {run["name"]: run.get("eta") for run in runs} == {"degraded": None, "ddrm": 0.5, "ddnm": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sampler=ddrm,dps", "sampler.eta=0.5,1"], ["no such key: sampler.eta", "(sampler=dps)", "zeta"]),
+        (["sampler=ddrm,dps", "sampler.eta=0.5"], ["no such key: sampler.eta", "(sampler=dps)"]),
+        (["sampler=ddrm,ddnm", "sampler.etta=1"], ["did you mean sampler.eta?", "(sampler=ddrm)"]),
+        (["sampler=ddrm,ddmm"], ["ddmm", "ddnm"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_sweep_with_a_key_that_one_of_its_jobs_lacks_begins_nothing(capsys, words, said):
+    assert main(["-m", "name=keys", *SMALL, *words]) == 2
+    printed = capsys.readouterr()
+    assert all(word in printed.err for word in said)
+    assert "sweep:" not in printed.out
+    assert not list(Path("results").rglob("*.csv")) and not Path("results/keys/.sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "bound"),
+    [
+        (["-m", "sampler=a,b", "sampler.x=1"], ["-m", "sampler=a,b", "sampler.x=choice(1)"]),
+        (["-m", "sampler=a,b", "+sampler.x=[1,2]"], ["-m", "sampler=a,b", "+sampler.x=choice([1,2])"]),
+        (["-m", "sampler=a,b", "sampler.x=1,2", "seed=3"], ["-m", "sampler=a,b", "sampler.x=1,2", "seed=3"]),
+        (["-m", "sampler=a", "sampler.x=1", "seed=1,2"], ["-m", "sampler=a", "sampler.x=1", "seed=1,2"]),
+        (["sampler=a,b", "sampler.x=1"], ["sampler=a,b", "sampler.x=1"]),
+        (["-m", "sampler=a,b", "sampler.x=((", "~sampler.y"], ["-m", "sampler=a,b", "sampler.x=((", "~sampler.y"]),
+    ],
+    ids=str,
+)
+def test_which_values_wait(words, bound):
+    assert overrides.bind(words) == bound
+
+
+def test_the_jobs_of_a_sweep_are_in_its_order():
+    words = ["-m", "sampler=a,b", "seed=range(1,3)", "name=x"]
+    expected = [["sampler=a", "seed=1"], ["sampler=a", "seed=2"], ["sampler=b", "seed=1"], ["sampler=b", "seed=2"]]
+    assert list(overrides.jobs(words)) == [[*job, "name=x"] for job in expected]
 
 
 def report(folder: Path, number: int, *found: sweeps.Ending, ended: bool = True) -> None:

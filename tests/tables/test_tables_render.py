@@ -133,6 +133,9 @@ def test_captions_say_what_was_computed(run) -> None:
         "images: 4 · prior: gaussian · seed: 0, 5 · precision: fp32 · computed on: Model T x 2, H100 · split: test"
     )
     assert caption in text
+    run.cell("mmps", {"psnr": 31.0}, spec={"precision": "bf16"})
+    run.cell("mmps", {"psnr": 31.0}, spec={"precision": "bf16"}, task="denoising")
+    assert " · precision: fp32, bf16 (mmps) · " in render_text(run.folder)
     assert "- (1) mean of 2 seeds per image" in text and cells(text)["dps (1)"]["PSNR"].strip("*") == "31.00 ± 0.00"
 
 

@@ -66,7 +66,7 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
             "prior": prior,
             "task": values["task"],
             "sampler": method_values,
-            "precision": values["precision"],
+            "precision": _precision(values["precision"], prior),
             "seed": values["seed"],
             "numbers": NUMBERS,
         }
@@ -81,6 +81,11 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         prior = identity if sampler.uses_prior else {"name": "none"}
         cells.append(job(values["sampler"]["name"], sampler, values["sampler"], prior))
     return cells
+
+
+def _precision(asked: str, prior: Mapping[str, Any]) -> str:
+    """What a cell is computed in: but for fp64 it is the network's, and a method without one gets its fp32 cell."""
+    return "fp32" if prior["name"] == "none" and asked != "fp64" else asked
 
 
 def _run(spec: Mapping[str, Any], values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from safari_bench.cli import sweeps, verbs
 from safari_bench.cli.explain import explain
+from safari_bench.cli.overrides import bind
 from safari_bench.cli.running import FAILED, Interrupt, run, tabulate
 from safari_bench.cli.schema import ConfigError, register, root
 from safari_bench.cli.studying import study_runs
@@ -141,13 +142,14 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
 
 
 def _hydra(arguments: Sequence[str], function: Callable[[DictConfig], Any] = run) -> int:
-    sys.argv = ["safari-bench", *arguments]
+    sys.argv = ["safari-bench", *bind(arguments)]
     # Hydra would print its own traceback and exit; with this it hands the exception over.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     code = 0
     try:
         hydra.main(version_base="1.3", config_path=str(root() / "conf"), config_name="config")(function)()
     except (HydraException, OmegaConfBaseException):
+        sweeps.abandon()
         raise
     except Exception as error:
         if sweeps.current() is None:

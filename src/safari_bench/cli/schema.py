@@ -168,13 +168,14 @@ def checked_loggers(node: Any) -> dict[str, Any]:
     return {key: _checked_node(f"logger.{key}", value) for key, value in node.items() if value}
 
 
-def unknown_key(key: str, known: Mapping[str, Any] | list[str]) -> str:
-    """One sentence: what was typed, what exists, what was probably meant."""
+def unknown_key(key: str, known: Mapping[str, Any] | list[str], where: str = "") -> str:
+    """One sentence: what was typed, what exists, what was probably meant; and where, e.g. sampler=dps."""
     parent, _, last = key.rpartition(".")
     names = sorted(k for k in known if not k.startswith("_"))
     close = difflib.get_close_matches(last, names, n=1)
     hint = f"; did you mean {parent + '.' if parent else ''}{close[0]}?" if close else ""
-    return f"no such key: {key}{hint}\nkeys of {parent or 'the configuration'}: {', '.join(names)}"
+    owner = f"{parent or 'the configuration'}{f' ({where})' if where else ''}"
+    return f"no such key: {key}{hint}\nkeys of {owner}: {', '.join(names) or 'none'}"
 
 
 def _checked_node(path: str, node: Mapping[str, Any]) -> dict[str, Any]:

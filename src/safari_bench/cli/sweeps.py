@@ -18,7 +18,7 @@ from pathlib import Path
 from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.runner import Outcome
 
-__all__ = ["Ending", "JobReport", "Refused", "begin", "current", "ending", "finish"]
+__all__ = ["Ending", "JobReport", "Refused", "abandon", "begin", "current", "ending", "finish"]
 
 _FOLDER = "SAFARI_BENCH_SWEEP"  # the environment variable that tells a launcher's processes where to report
 _DONE, _SKIPPED, _UNSUPPORTED, _FAILED, _BUSY = "done", "skipped as done", "unsupported", "failed", "left to others"
@@ -125,14 +125,21 @@ def current() -> Sweep | None:
     return Sweep(Path(folder), int((Path(folder) / "total").read_text())) if folder else None
 
 
+def abandon() -> None:
+    """Forget the sweep this process began if none of its jobs has: the words of the command itself were refused."""
+    sweep = _own()
+    if sweep is not None and not any(sweep.folder.glob("*.json")):
+        _clear(sweep)
+
+
 def finish() -> int:
     """Print the summary of the sweep this process began, if it did, and clear its reports away.
 
     Returns:
         the exit code: 1 if a cell failed or a job ended without a word, else 0.
     """
-    sweep = current()
-    if sweep is None or not sweep.folder.name.endswith(f"-{os.getpid()}"):
+    sweep = _own()
+    if sweep is None:
         return 0
     reports = {int(path.stem): json.loads(path.read_bytes()) for path in sweep.folder.glob("*.json")}
     lost = [number for number in range(sweep.total) if not reports.get(number, {"ended": False})["ended"]]
@@ -141,11 +148,21 @@ def finish() -> int:
     for found in sorted(endings, key=lambda found: _STATES.index(found.state), reverse=True):
         cells[found.cell] = found
     _print(cells, len(reports), lost)
+    _clear(sweep)
+    return int(bool(lost) or any(found.state == _FAILED for found in cells.values()))
+
+
+def _own() -> Sweep | None:
+    """The sweep that this very process began."""
+    sweep = current()
+    return sweep if sweep is not None and sweep.folder.name.endswith(f"-{os.getpid()}") else None
+
+
+def _clear(sweep: Sweep) -> None:
     shutil.rmtree(sweep.folder)
     if not any(sweep.folder.parent.iterdir()):
         sweep.folder.parent.rmdir()
     del os.environ[_FOLDER]
-    return int(bool(lost) or any(found.state == _FAILED for found in cells.values()))
 
 
 def _print(cells: Mapping[str, Ending], jobs: int, lost: list[int]) -> None:

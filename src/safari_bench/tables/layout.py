@@ -70,12 +70,22 @@ def dataset_caption(lines: Sequence[Line]) -> str:
         "prior": [name for name in _distinct(r.spec.get("prior", {}).get("name") for r in records) if name != "none"],
         "seed": _distinct(r.spec.get("seed") for r in records),
         "prior calls an image": _calls(records),
-        "precision": _distinct(r.spec.get("precision") for r in records),
+        "precision": _precisions(lines),
         "computed on": _distinct(_machine(r.run.get("machine", {})) for r in records),
     }
     for key in dict.fromkeys(key for r in records for key in r.run.get("caption", {})):
         said[key] = _distinct(r.run.get("caption", {}).get(key) for r in records)
     return " · ".join(f"{key}: {', '.join(values)}" for key, values in said.items() if values)
+
+
+def _precisions(lines: Sequence[Line]) -> list[str]:
+    """The most frequent one first; of any other, the methods."""
+    methods: dict[str, list[str]] = {}
+    for line in lines:
+        for record in line.records:
+            methods.setdefault(str(record.spec.get("precision")), []).append(record.sampler)
+    first, *others = sorted(methods, key=lambda precision: -len(methods[precision]))
+    return [first, *(f"{precision} ({', '.join(dict.fromkeys(methods[precision]))})" for precision in others)]
 
 
 def _calls(records: Sequence[Record]) -> list[str]:
