@@ -17,7 +17,7 @@ from scipy.stats import t as student
 
 from safari_bench.rng import Streams
 from safari_bench.samplers import Wiener
-from safari_bench.study.gaussian_scores import GaussianTruth
+from safari_bench.study.gaussian_scores import GaussianTruth, _pairs, _power
 from safari_bench.study.marginals import in_waves, marginals, multiplicity, radius
 from safari_bench.study.mirrored import Mirrored
 
@@ -124,12 +124,31 @@ def test_wasserstein_2_against_dense_matrices(task):
 
 def test_scores_on_some_pixels_are_like_those_on_all():
     trial = gaussian_trial("avgpool")
-    some = GaussianTruth(trial, pixels=30)
+    some = GaussianTruth(trial, pixels=30, exact_draws=400)
     (x,) = batches("avgpool", 32, 1, mirrored=True)
     few, all_of_them = some.score(x), truth("avgpool").score(x)
     assert few["mean_error"] == all_of_them["mean_error"]
     assert few["sd_ratio"] == pytest.approx(all_of_them["sd_ratio"], abs=0.15)
-    assert math.isnan(few["sd_low"])
+    for name in ("sd_low", "sd_high"):
+        assert few[name] == pytest.approx(all_of_them[name], rel=0.05)
+
+
+@pytest.mark.parametrize("task", sorted(set(OPERATORS) - set(DIAGONAL)))
+@pytest.mark.parametrize("width", [1.0, 0.6])
+def test_distances_by_few_exact_draws_have_no_bias(task, width):
+    """W2^2 of a sampler so wide by the variances of 4 exact draws, 100 times over, and by the exact ones."""
+    known, few = truth(task), GaussianTruth(gaussian_trial(task), pixels=1, exact_draws=4)
+    (x,) = batches(task, 16, 1, mirrored=True)
+    u, d = _pairs(known.mean + width * (x - known.mean))
+    moments, power = known._moments(u, d), _power(in_waves(PRIOR, u), in_waves(PRIOR, d))
+    expected, found = np.array(known._squares(moments, power)), []
+    for i in range(100):
+        few._marginals = few._of_draws(f"marginals {i}", 4)
+        found.append(few._squares(moments, power))
+    limit = student.ppf(1 - FALSE_ALARM / 4, 99) * np.std(found, axis=0, ddof=1) / 10
+    # the total variance that they are relative to is the draws' too: its error is of second order
+    assert (abs(np.mean(found, axis=0) - expected) < limit + 0.02 * expected).all()
+    assert (limit < 0.02).all()
 
 
 def test_too_few_draws_are_refused():

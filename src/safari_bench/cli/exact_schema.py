@@ -51,6 +51,7 @@ class SectionConfig:
     tuning_samples: int = 4
     tuning_images: int = 2
     pixels: int | None = None
+    exact_draws: int = 16
 
 
 @dataclass

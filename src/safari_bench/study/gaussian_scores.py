@@ -16,9 +16,10 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from safari_bench.priors.gaussian import GaussianPrior
+from safari_bench.rng import Streams
 from safari_bench.shapes import Image
 from safari_bench.study.gaussian_posterior import GaussianPosterior
-from safari_bench.study.marginals import diagonal_in_waves, in_waves, marginals, multiplicity, radius
+from safari_bench.study.marginals import Marginals, diagonal_in_waves, in_waves, marginals, multiplicity, radius
 from safari_bench.study.mirrored import Mirrored
 from safari_bench.study.trial import Trial
 
@@ -52,12 +53,14 @@ class GaussianTruth:
         trial: its prior is a `GaussianPrior`.
         pixels: score what needs exact marginals on so many pixels, chosen at random; None is on all, which is for
             64 px and less unless A is shift-invariant.
+        exact_draws: where marginals are known on some pixels alone, W2 takes the variances of so many exact draws, over
+            all pixels and waves: sums over them, unbiased, say more than few pixels do.
     """
 
     #: draws come in mirrored pairs
     mirrored = True
 
-    def __init__(self, trial: Trial, pixels: int | None = None) -> None:
+    def __init__(self, trial: Trial, pixels: int | None = None, exact_draws: int = 16) -> None:
         assert isinstance(trial.prior, GaussianPrior)
         self.trial, self.prior = trial, trial.prior
         operator = trial.operators(1, torch.float64)
@@ -65,24 +68,33 @@ class GaussianTruth:
         self.mean = self.posterior.mean
         n = math.prod(trial.shape)
         self._diagonal = diagonal_in_waves(operator, trial.y)
-        self._waves: Tensor | None = None
-        self._places = torch.arange(n)
         if self._diagonal or pixels is None:
-            exact, self._waves = marginals(self.prior, operator, trial.y, trial.sigma_y)
-            self._sd = exact.flatten().sqrt()
+            self._places, self._dof = torch.arange(n), math.inf
+            self._marginals = marginals(self.prior, operator, trial.y, trial.sigma_y)
+            self._sd = self._marginals.pixels.flatten().sqrt()
         else:
             (generator,) = trial.streams("places").generators("places")
-            self._places = torch.from_numpy(generator.permutation(n)[:pixels])
+            self._places, self._dof = torch.from_numpy(generator.permutation(n)[:pixels]), float(exact_draws)
+            self._marginals = self._of_draws("marginals", exact_draws)
             self._sd = self.posterior.std(self._places)[0]
+
+    def _of_draws(self, name: str, count: int) -> Marginals:
+        """Mean squares of exact draws about the exact mean."""
+        apart = self._draws(name, count, Streams) - self.mean
+        waves = torch.stack([in_waves(self.prior, one[None])[0].abs().square() for one in apart])
+        return Marginals(apart.square().mean(0), waves.mean(0))
 
     def draws(self, samples: int) -> Image:
         """Exact ones, mirrored as samplers' are."""
+        return self._draws("exact", samples, Mirrored)
+
+    def _draws(self, name: str, samples: int, kind: type[Streams]) -> Image:
         trial = self.trial
         copies, y = trial.operators(samples, torch.float64), trial.y.expand(samples, *trial.y.shape[1:]).contiguous()
         posterior = GaussianPosterior(self.prior, copies, y, trial.sigma_y)
-        one = trial.streams("exact")
+        one = trial.streams(name)
         ids = [f"{one.ids[0]} {i}" for i in range(samples)]
-        return posterior.sample(Mirrored(one.seed, one.dataset, ids, dtype=torch.float64))
+        return posterior.sample(kind(one.seed, one.dataset, ids, dtype=torch.float64))
 
     def score(self, x_hat: Image) -> dict[str, float | str]:
         """Scores of a batch of draws; "sd" below is the exact posterior's, per pixel.
@@ -147,28 +159,29 @@ class GaussianTruth:
         return float((torch.special.ndtr(upper) - torch.special.ndtr(lower)).mean())
 
     def _wasserstein(self, u: _Pairs, d: _Pairs, m: _Moments) -> tuple[float, str, float, float]:
-        s = m.variance.flatten()[self._places].sqrt()
-        bias2 = m.bias2.flatten()[self._places].sum()
-        apart = (s.square() - 2 * self._sd * s / _c4(torch.tensor(m.dof, dtype=torch.float64)) + self._sd**2).sum()
-        over_pixels = float((bias2 + apart) / self._sd.square().sum())
-        if self._waves is None:
-            return _root(over_pixels), "bound", math.nan, math.nan
-        height, width = self.trial.shape[1:]
-        U, D = in_waves(self.prior, u), in_waves(self.prior, d)
-        power = (U - U.mean(0)).abs().square().sum(0) / (len(U) - 1) + D.abs().square().mean(0)
-        dof = torch.full((height, width // 2 + 1), 2 * m.dof, dtype=torch.float64)  # a complex number has two
-        for i, j in product((0, height // 2), (0, width // 2)):
-            if 2 * i in (0, height) and 2 * j in (0, width):  # its own conjugate: real
-                dof[i, j] = m.dof
-        times, exact = multiplicity(width), self._waves
-        each = times * (power - 2 * (exact * power).sqrt() / _c4(dof) + exact)
-        over_waves = float((m.bias2.sum() + each.sum()) / (times * exact).sum())
+        power = _power(in_waves(self.prior, u), in_waves(self.prior, d))
+        over_pixels, over_waves = self._squares(m, power)
+        times, waves = multiplicity(u.shape[-1]), self._marginals.waves
         bands = [
-            math.sqrt(float((times * power)[:, band].sum() / (times * exact)[:, band].sum()))
-            for band in (radius(height, width) < _CUTOFF, radius(height, width) >= _CUTOFF)
+            math.sqrt(float((times * power)[:, band].sum() / (times * waves)[:, band].sum()))
+            for band in (radius(*u.shape[-2:]) < _CUTOFF, radius(*u.shape[-2:]) >= _CUTOFF)
         ]
         best = over_waves if self._diagonal else max(over_waves, over_pixels)
         return _root(best), "exact" if self._diagonal else "bound", bands[0], bands[1]
+
+    def _squares(self, m: _Moments, power: Tensor) -> tuple[float, float]:
+        """Squared Wasserstein-2 distances of the marginals over pixels and over waves, relative to the variance."""
+        exact, waves = self._marginals
+        height, width = self.trial.shape[1:]
+        parts = torch.full((height, width // 2 + 1), 2.0, dtype=torch.float64)  # of a complex number
+        for i, j in product((0, height // 2), (0, width // 2)):
+            if 2 * i in (0, height) and 2 * j in (0, width):  # its own conjugate: real
+                parts[i, j] = 1
+        times = multiplicity(width)
+        over_pixels = _apart(m.variance[0], m.dof, exact, self._dof).sum()
+        over_waves = (times * _apart(power, parts * m.dof, waves, parts * self._dof)).sum()
+        bias2, total = m.bias2.sum(), exact.sum()
+        return float((bias2 + over_pixels) / total), float((bias2 + over_waves) / total)
 
 
 def _pairs(x_hat: Image) -> tuple[_Pairs, _Pairs]:
@@ -176,9 +189,24 @@ def _pairs(x_hat: Image) -> tuple[_Pairs, _Pairs]:
     return (first + second) / 2, (first - second) / 2
 
 
-def _c4(dof: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """E[s] / sigma for a standard deviation s of Gaussian numbers with so many degrees of freedom."""
-    return (2 / dof).sqrt() * (torch.lgamma((dof + 1) / 2) - torch.lgamma(dof / 2)).exp()
+def _power(U: Tensor, D: Tensor) -> Tensor:
+    """Variances of waves, from those of the pairs' middles and half differences."""
+    return (U - U.mean(0)).abs().square().sum(0) / (len(U) - 1) + D.abs().square().mean(0)
+
+
+def _apart(
+    ours: Float[Tensor, "*shape"], our_dof: Tensor | float, exact: Float[Tensor, "*shape"], exact_dof: Tensor | float
+) -> Float[Tensor, "*shape"]:
+    """(s - sd)^2 of standard deviations from independent estimates of their squares, unbiased."""
+    return ours - 2 * (ours * exact).sqrt() / (_c4(our_dof) * _c4(exact_dof)) + exact
+
+
+def _c4(dof: Tensor | float) -> Tensor:
+    """E[s] / sigma for a standard deviation s of Gaussian numbers with so many degrees of freedom, 1 for inf."""
+    dof = torch.as_tensor(dof, dtype=torch.float64)
+    finite = dof.clamp(max=1e4)  # differences of lgamma lose digits above
+    c4: Tensor = (2 / finite).sqrt() * (torch.lgamma((finite + 1) / 2) - torch.lgamma(finite / 2)).exp()
+    return torch.where(dof.isinf(), 1.0, c4)
 
 
 def _root(square: Tensor | float) -> float:

@@ -45,7 +45,8 @@ _GAUSSIAN_LEGEND = """\
 - W2: Wasserstein-2 distance between the Gaussians of the two means and covariances, relative to the root of the
   posterior's total variance (1 is what the best point estimate has). Exact where A is shift-invariant, because there
   both covariances are diagonal in waves (if the sampler is affine); elsewhere, marked "at least", the larger of the
-  lower bounds that the marginals over waves and over pixels give"""
+  lower bounds that the marginals over waves and over pixels give. Where A is not shift-invariant and too large to write
+  out, that takes the variances of exact draws, and the sd ratio and coverage are over some pixels: see exact.yaml"""
 _MIXTURE_LEGEND = """\
 - sliced W: Wasserstein-2 distance from exact draws, root mean square over 128 random directions, relative to the
   posterior's standard deviation; beside it what as many exact draws get
