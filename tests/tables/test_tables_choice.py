@@ -59,6 +59,14 @@ def test_a_configuration_with_a_failure_or_a_dataset_missing_is_out(sweep):
     assert next(c for c in choose(sweep.folder) if c.sampler == "dps").settings == {"zeta": 2.0}
 
 
+def test_settings_may_have_been_tried_in_two_precisions(run):
+    for zeta, precision, score in ((1.0, "fp32", 0.5), (2.0, "fp32", 0.6), (2.0, "bf16", 0.7), (4.0, "bf16", 0.4)):
+        spec = {**tuning(), "precision": precision}
+        run.cell("dps", {"haarpsi": score}, options={"zeta": zeta}, spec=spec, run=HERE)
+    (choice,) = choose(run.folder)
+    assert choice.settings == {"zeta": 2.0} and choice.candidates == 3 and choice.score == pytest.approx(0.65)
+
+
 def test_nothing_is_chosen_on_test_images(run):
     run.cell("dps", {"haarpsi": 0.5}, spec={"dataset": {"name": "photos", "split": "test"}}, run=HERE)
     with pytest.raises(TableError, match="split 'test'; settings are chosen on tuning images only"):

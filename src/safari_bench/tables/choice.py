@@ -75,7 +75,7 @@ def _best(key: tuple[str, str, str], found: list[Line], metric: str) -> Choice:
     for line in found:
         by_settings.setdefault(json.dumps(_settings(line.first), sort_keys=True), []).append(line)
     datasets = {line.first.dataset: len(line.ids) for line in found}
-    losses = {text: _loss(members, metric, len(datasets)) for text, members in by_settings.items()}
+    losses = {text: _loss(members, metric, set(datasets)) for text, members in by_settings.items()}
     ranked = sorted(losses, key=lambda text: (losses[text], text))
     best = by_settings[ranked[0]]
     if not math.isfinite(losses[ranked[0]]):
@@ -109,8 +109,9 @@ def _settings(record: Record) -> dict[str, Any]:
     return flatten(record.spec["sampler"])
 
 
-def _loss(members: list[Line], metric: str, datasets: int) -> float:
-    complete = len(members) == datasets and all((line.rows.status == "ok").all() for line in members)
+def _loss(members: list[Line], metric: str, datasets: set[str]) -> float:
+    covered = {line.first.dataset for line in members} == datasets  # a dataset may stand twice: in two precisions
+    complete = covered and all((line.rows.status == "ok").all() for line in members)
     return known(metric).loss(_mean(members, metric)) if complete else math.inf
 
 
