@@ -115,6 +115,19 @@ def test_a_forecast_stands_beside_the_truth(tmp_path):
     assert after.true_hours == pytest.approx(found.seconds.astype(float).sum() / 3600)
 
 
+def test_a_call_is_timed_after_one_of_its_own_kind():
+    prior = Narrow(1, MemoryError())
+    kinds, original = [], prior.predict
+
+    def noted(x_t, t, *, clip=False):
+        kinds.append(torch.is_grad_enabled())
+        return original(x_t, t, clip=clip)
+
+    prior.predict = noted
+    time_calls(prior, (3, 8, 8), 1, torch.device("cpu"), torch.float32)
+    assert kinds == [True, False, False, True]  # torch.compile builds a network per kind, in seconds to minutes
+
+
 def test_what_a_method_cannot_do_costs_nothing(tmp_path):
     nonlinear = dataclasses.replace(job(tmp_path, task="phase_retrieval"), sampler=DDRM(), sampler_name="ddrm")
     timing = time_calls(nonlinear.denoiser, (3, 8, 8), 1, nonlinear.device, nonlinear.dtype)

@@ -93,7 +93,8 @@ class Timings:
         return (
             f"# One call of the network\n\nMeasured on {said}.\n"
             "Milliseconds per image of one call, and of one with its backward pass (the least of three on a GPU, one "
-            "on a CPU, after\none that is not counted), and the most memory that took, of the GPU or the process.\n\n"
+            "on a CPU, after\none of each that is not counted), and the most memory that took, of the GPU or the "
+            "process.\n\n"
             + tabulate(
                 shown.to_dict("list"),
                 "keys",

@@ -93,12 +93,13 @@ def calls(sampler: Sampler, operator: Operator, schedule: Schedule) -> tuple[int
 def time_calls(
     denoiser: Denoiser, shape: Sequence[int], batch: int, device: torch.device, dtype: torch.dtype
 ) -> Timing:
-    """Time calls of (batch, *shape) with and without a backward pass, after one that is not counted."""
+    """Time calls of (batch, *shape) with and without a backward pass, after one of each that is not counted."""
     middle = denoiser.schedule.timesteps // 2
     x_t = torch.zeros(batch, *shape, device=device, dtype=dtype)
     memory = PeakMemory(device)
     _both(denoiser, x_t, middle, device)
     peak = memory.mib()
+    _forward(denoiser, x_t, middle, device)  # a compiled network is another one without gradients
     repeats = 3 if device.type == "cuda" else 1
     forward = min(_forward(denoiser, x_t, middle, device) for _ in range(repeats))
     whole = min(_both(denoiser, x_t, middle, device) for _ in range(repeats))
