@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from safari_bench.cli import main
+from safari_bench.cli.main import VERBS
 
 QUICK = ["dataset.n=1", "sampler.steps=2", "compute.device=cpu"]
 
@@ -120,3 +121,20 @@ def test_unknown_verbs_are_listed(capsys):
 def test_a_table_of_nothing_is_refused(capsys):
     assert main(["table", "results/none"]) == 2
     assert "none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_page_that_does_nothing_else(capsys, tmp_path, verb):
+    assert main([verb, "--help"]) == main([verb, "results", "-h"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"safari-bench {verb}") and "Example: safari-bench " in said.out and not said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_verb_takes_no_unknown_option_for_a_file(capsys, tmp_path):
+    """`fit --quiet` would write a file of that name."""
+    assert main(["fit", "--quiet"]) == 2
+    assert "fit: no such option: --quiet; options: --help" in capsys.readouterr().err
+    assert main(["table", "table1", "--all"]) == 2
+    assert "no such option: --all; options: --all-published, --help" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from safari_bench.cli import sweeps, verbs
 from safari_bench.cli.explain import explain
 from safari_bench.cli.overrides import bind
+from safari_bench.cli.pages import PAGES, asks_for_help, check_options
 from safari_bench.cli.running import FAILED, Interrupt, run, tabulate
 from safari_bench.cli.schema import ConfigError, register, root
 from safari_bench.cli.studying import study_runs
@@ -169,6 +170,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words and "=" not in words[0] and not words[0].startswith("-"):
             if words[0] not in VERBS:
                 raise ConfigError(f"no such verb: {words[0]}; verbs: {', '.join(VERBS)}; see safari-bench --help")
+            if asks_for_help(words[1:]):
+                print(PAGES[words[0]])
+                return 0
+            check_options(words[0], words[1:])
             return VERBS[words[0]](words[1:])
         return _hydra(words)
     except KeyboardInterrupt:
