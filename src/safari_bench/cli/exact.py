@@ -96,10 +96,12 @@ def sections(config: ExactConfig) -> list[Section]:
     """
     spectrum, photos, small = gaussian.load(), mixture_file.load(), MixturePrior(small_mixture())
     planned: list[tuple[str, SectionConfig, GaussianPrior | MixturePrior, Draw]] = [
-        ("Gaussian prior", config.gaussian, spectrum, from_gaussian(spectrum)),
-        ("Gaussian prior", config.large, spectrum, from_gaussian(spectrum)),
+        *(
+            ("Gaussian prior", values, spectrum, from_gaussian(spectrum))
+            for values in (config.gaussian, config.other, config.large)
+        ),
         ("Mixture of three textures", config.small_mixture, small, from_mixture(small)),
-        ("Mixture of photographs", config.mixture, photos, from_mixture(photos)),
+        *(("Mixture of photographs", v, photos, from_mixture(photos)) for v in (config.mixture, config.ambiguous)),
     ]
     planned = [plan for plan in planned if plan[1].tasks]
     used = {name for _, values, _, _ in planned for name in values.methods or config.methods}
@@ -116,13 +118,15 @@ def _section(
     nodes: Mapping[str, Mapping[str, Any]],
 ) -> Section:
     known = isinstance(prior, GaussianPrior)
+    sigma_y = config.sigma_y if values.sigma_y is None else values.sigma_y
     shape = (3, values.size, values.size)
 
     def task(name: str) -> Task:
-        node = _operator(name, values.size, values.operators.get(name, {}))
+        differing = dict(values.operators.get(name, {}))
+        node = _operator(differing.pop("task", name), values.size, differing)
         operator = instantiate(node, _partial_=True, _convert_="all")
         trial = partial(
-            Trial, prior=prior, draw=draw, operator=operator, shape=shape, sigma_y=config.sigma_y, seed=config.seed
+            Trial, prior=prior, draw=draw, operator=operator, shape=shape, sigma_y=sigma_y, seed=config.seed
         )
         chosen = [m for m in nodes if not values.methods or m in values.methods]
         on = [m for m in chosen if not config.methods[m].tasks or name in config.methods[m].tasks]
@@ -131,12 +135,12 @@ def _section(
         return Task(name=name, settings=node, trial=lambda image: trial(image=image), methods=methods)
 
     return Section(
-        name=f"{'gaussian' if known else 'mixture'}-{values.size}",
-        title=f"{title}, {values.size} px",
+        name="-".join(filter(None, ("gaussian" if known else "mixture", str(values.size), values.label))),
+        title=", ".join(filter(None, (title, f"{values.size} px", values.title))),
         settings={
             "prior": prior.sha256,
             "size": values.size,
-            "sigma_y": config.sigma_y,
+            "sigma_y": sigma_y,
             "seed": config.seed,
             "pixels": values.pixels,
             "numbers": NUMBERS,

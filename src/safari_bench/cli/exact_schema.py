@@ -40,9 +40,19 @@ class MethodConfig:
 
 @dataclass
 class SectionConfig:
-    """One prior at one size; no method named is all, no task named is none."""
+    """One prior at one size; no method named is all, no task named is none.
+
+    Args:
+        title: what the tables call it besides its prior and size.
+        label: what its rows are called besides these, where another section has the same tasks.
+        sigma_y: null is the study's.
+        operators: by task, what its operator has differently; with `task`, a task of conf/task under another name.
+    """
 
     size: int = MISSING
+    title: str = ""
+    label: str = ""
+    sigma_y: float | None = None
     tasks: list[str] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
     operators: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -76,7 +86,11 @@ class OrdersConfig:
 
 @dataclass
 class ExactConfig:
-    """The root of experiments/exact.yaml."""
+    """The root of experiments/exact.yaml.
+
+    Args:
+        study: a name of `studies`, whose values take the place of the file's; what is typed takes the place of both.
+    """
 
     name: str = "exact"
     output: str = "results"
@@ -85,28 +99,40 @@ class ExactConfig:
     max_steps: int = 1000
     processes: int = 1
     compute: bool = True
+    study: str = ""
+    studies: dict[str, Any] = field(default_factory=dict)
     gaussian: SectionConfig = field(default_factory=SectionConfig)
+    other: SectionConfig = field(default_factory=SectionConfig)
     large: SectionConfig = field(default_factory=SectionConfig)
     small_mixture: SectionConfig = field(default_factory=SectionConfig)
     mixture: SectionConfig = field(default_factory=SectionConfig)
+    ambiguous: SectionConfig = field(default_factory=SectionConfig)
     bound: BoundConfig = field(default_factory=BoundConfig)
     orders: OrdersConfig = field(default_factory=OrdersConfig)
     methods: dict[str, MethodConfig] = field(default_factory=dict)
+
+    def sections(self) -> list[SectionConfig]:
+        """In the order of the pages: the Gaussian prior's, then the mixtures'."""
+        return [self.gaussian, self.other, self.large, self.small_mixture, self.mixture, self.ambiguous]
 
 
 def load(arguments: Sequence[str] = ()) -> ExactConfig:
     """experiments/exact.yaml with what the command line says differently, checked against the schema.
 
     Raises:
-        ConfigError: an argument is not key=value, or a method that a section names does not exist.
+        ConfigError: an argument is not key=value, or a method that a section names or the study does not exist.
     """
     bare = [word for word in arguments if "=" not in word]
     if bare:
         raise ConfigError(f"safari-bench exact takes key=value, got {bare[0]}; e.g. max_steps=30")
-    file = OmegaConf.load(root() / "experiments" / "exact.yaml")
-    merged = OmegaConf.merge(OmegaConf.structured(ExactConfig), file, OmegaConf.from_dotlist(list(arguments)))
-    config: Any = OmegaConf.to_object(merged)
-    for section in (config.gaussian, config.large, config.small_mixture, config.mixture):
+    base = OmegaConf.merge(OmegaConf.structured(ExactConfig), OmegaConf.load(root() / "experiments" / "exact.yaml"))
+    typed = OmegaConf.from_dotlist(list(arguments))
+    wanted: Any = OmegaConf.merge(base, typed)
+    if wanted.study and wanted.study not in wanted.studies:
+        raise ConfigError(unknown_key(f"study={wanted.study}", wanted.studies))
+    differing = wanted.studies[wanted.study] if wanted.study else {}
+    config: Any = OmegaConf.to_object(OmegaConf.merge(base, differing, typed))
+    for section in config.sections():
         for name in section.methods:
             if name not in config.methods:
                 raise ConfigError(unknown_key(f"methods.{name}", config.methods))
