@@ -27,10 +27,12 @@ reproduce-table1: setup ## compute Table 1 on the images that ship; SCALE=paper:
 	$(if $(TABLE1_$(SCALE)),,$(error SCALE=$(SCALE): expected paper, or nothing for the images that ship))
 	$(BIN)/safari-bench -m experiments=$(TABLE1_$(SCALE)) $(ARGS)
 
-ABLATIONS := components factorial cutoff factor
-ablation: setup ## what each part of psi does: four studies in results/ablation_*, under 30 minutes on two cores
-	for study in $(ABLATIONS); do $(BIN)/safari-bench -m experiments=ablation_$$study hydra/launcher=joblib hydra.launcher.n_jobs=2 $(ARGS) || exit 1; done
-	$(BIN)/safari-bench study $(ABLATIONS:%=results/ablation_%)
+ABLATIONS := ablation ablation_factorial ablation_cutoff ablation_factor ablation_methods
+ablation: setup ## what each part of psi does: five studies in results/ablation*, under 30 minutes on two free cores
+	@status=0; for study in $(ABLATIONS); do \
+	  $(BIN)/safari-bench -m experiments=$$study hydra/launcher=joblib hydra.launcher.n_jobs=2 $(ARGS) || status=1; \
+	  $(BIN)/safari-bench study results/$$study || status=1; \
+	done; exit $$status # a cell that fails stops neither its study nor the next
 
 tune: setup ## search settings on tuning images: make tune TASK=sr_x4 SAMPLER=safari; writes conf/tuned/
 	@test -n "$(TASK)" -a -n "$(SAMPLER)" || { echo "say which: make tune TASK=sr_x4 SAMPLER=safari"; exit 2; }
