@@ -75,6 +75,7 @@ class MMPS:
             gamma = (1 - schedule.abar(t)) / math.sqrt(schedule.abar(t))
             r = y - operator.A(x0_hat.detach())
             x0_hat_y = x0_hat.detach() + self._correction(r, operator, sigma_y, gamma, x0_hat, x_t)
+            del x0_hat  # it holds the network's activations, which would stand beside those of the next call
             _, eps_hat, _ = from_x0(schedule, x_t.detach(), x0_hat_y, t, None, clip=False)
             x_t = schedule.ddim_step(x0_hat_y, eps_hat, t, s, self.eta, streams.normal("step", shape))
         return x_t
