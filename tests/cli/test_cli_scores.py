@@ -46,6 +46,11 @@ def rows(sampler: str = "dps", name: str = "r") -> pd.DataFrame:
     return pd.read_csv(cell(sampler, name) / "rows.csv", index_col="image_id")
 
 
+def clean() -> Path:
+    (folder,) = Path("results/r/photos/reference").iterdir()
+    return folder
+
+
 def sets(sampler: str = "dps") -> dict:
     return json.loads((cell(sampler) / "set_scores.json").read_text())
 
@@ -62,12 +67,12 @@ def test_a_run_has_the_scores_and_says_where_they_come_from(published, capsys):
     for image, row in rows().iterrows():
         x_hat, x = (
             from_uint8(torch.tensor(read_image(folder / row.image_file))).permute(2, 0, 1)[None]
-            for folder in (cell() / "images", Path("results/r/photos/reference"))
+            for folder in (cell() / "images", clean())
         )
         assert float(metric(x_hat, x)) == row.lpips_alex, image
     theirs = torch_fidelity.calculate_metrics(
         input1=str(cell() / "images"),
-        input2="results/r/photos/reference",
+        input2=str(clean()),
         feature_extractor_weights_path=str(published / BACKBONES["inception"].file),
         feature_extractor_internal_dtype="float64",
         **dict(feature_extractor="inception-v3-compat", feature_layer_fid="64", feature_layer_kid="64"),
@@ -185,10 +190,9 @@ def test_a_picture_that_is_gone_is_named(capsys):
 
 
 def test_pictures_too_small_for_a_score_are_named(published, capsys):
-    assert main([*RUN, "dataset.n=1"]) == 0
-    for path in (*(cell() / "images").iterdir(), *(cell("degraded") / "images").iterdir()):
-        for place in (path, Path("results/r/photos/reference") / path.name):
-            Image.new("RGB", (20, 20)).save(place)
+    assert (
+        main(["dataset=leaves", "dataset.size=20", "dataset.n=1", "prior=gaussian", "sampler=degraded", "name=r"]) == 0
+    )
     assert main(["score", "r", "compute.device=cpu", *OFFLINE]) == 2
     message = capsys.readouterr().err
     assert "expected at least 31 x 31" in message and ".png" in message

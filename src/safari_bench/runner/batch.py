@@ -19,6 +19,7 @@ from safari_bench.operators.contract import Operator, Unsupported
 from safari_bench.rng import Streams
 from safari_bench.runner.capacity import Capacity, out_of_memory
 from safari_bench.runner.job import Job
+from safari_bench.runner.scoring import references
 from safari_bench.samplers.contract import Pairs
 from safari_bench.shapes import Image, Measurement
 
@@ -130,7 +131,7 @@ class Batch:
     def _save(self, i: int, pixels: Tensor) -> None:
         name = f"{safe_name(self.records[i].id)}.png"
         write_atomic(self.cell.folder / "images" / name, encode_png(pixels))
-        reference = self.job.folder / self.job.dataset.name / "reference" / name
+        reference = references(self.cell) / name
         if not reference.exists():
             make_folder(reference.parent)
             write_atomic(reference, encode_png(to_uint8(self.x[i])))

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from safari_bench.data import Record
+from safari_bench.data.contract import records_digest
 from safari_bench.ledger import Cell
 from safari_bench.runner.batch import Batch
 from safari_bench.runner.capacity import Capacity, fitting, out_of_memory, warm_up
@@ -30,7 +31,8 @@ def run_cell(job: Job) -> Outcome:
     records = job.dataset.records()
     cell = Cell(job.cell_folder, [record.id for record in records])
     with cell.lock():
-        cell.open(job.run)
+        # by the images, not by the dataset's name: its folder may hold other pictures of the same names tomorrow
+        cell.open({**job.run, "references": f"reference/{records_digest(records)[:12]}"})
         missing = set(cell.missing())
         with ExitStack() as following:
             run, found = cell.run(), [log for log in job.loggers if missing or log.wants(cell.folder, job.run)]

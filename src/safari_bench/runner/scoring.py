@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from safari_bench.data import DataError, read_image
+from safari_bench.data import DataError, digest, read_image
 from safari_bench.data.codec import from_pixels
 from safari_bench.ledger import Cell, attach, attached
 from safari_bench.metrics import SetScores, Suite
 
-__all__ = ["Rescored", "rescore", "score_set"]
+__all__ = ["Rescored", "references", "rescore", "score_set"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class Rescored:
     notes: list[str]
 
 
+def references(cell: Cell) -> Path:
+    """The folder of a cell's clean pictures. Run under one name, another set of images has another folder.
+
+    run.json names it; without, it is of a version that kept one picture per file name, whichever image it was.
+    """
+    return _shared(cell) / str(cell.run().get("references", "reference"))
+
+
 def score_set(cell: Cell, sets: SetScores, device: torch.device, label: str = "") -> list[str]:
     """Attaches set_scores.json to a locked cell, unless it has one of the same pictures, weights and settings.
 
@@ -46,6 +55,7 @@ def score_set(cell: Cell, sets: SetScores, device: torch.device, label: str = ""
         sentences for readers, see `SetScores.__call__`; none if nothing was computed.
 
     Raises:
+        DataError: a reference is missing, damaged, or another picture than the image of its row.
         OSError, ValueError: see `SetScores.__call__`.
         LedgerError: the file cannot be written.
     """
@@ -54,8 +64,8 @@ def score_set(cell: Cell, sets: SetScores, device: torch.device, label: str = ""
         return []
     known = attached(cell.folder, "set_scores")
     pictures = [cell.folder / "images" / file for file in files.values()]
-    references = [_reference(cell, file) for file in files.values()]
-    found = sets(pictures, references, _shared(cell) / "features", device, known, _bar(f"{label}set scores"))
+    clean = list(_references(cell).values())
+    found = sets(pictures, clean, _shared(cell) / "features", device, known, _bar(f"{label}set scores"))
     if found == known:
         return []
     attach(cell.folder, "set_scores", found)
@@ -72,14 +82,16 @@ def rescore(folder: Path, suite: Suite, run: Mapping[str, Any], device: torch.de
         run: what to record beside the scores: versions, machine.
 
     Raises:
-        DataError: a picture is missing, damaged, or too small for one of the metrics.
+        DataError: a picture is missing, damaged, or too small for one of the metrics; a reference is another picture
+            than the image of its row. Nothing is written.
         LedgerError: the folder holds no cell, another process works on it, or it cannot be written.
     """
     cell = Cell.at(folder)
     with cell.lock():
         before = cell.rows().set_index("image_id")
         files = _files(cell)
-        scores = {image: _score(cell, file, suite, device) for image, file in _bar(label)(files.items())}
+        clean, images = _references(cell), cell.folder / "images"
+        scores = {i: _score(images / file, clean[i], suite, device) for i, file in _bar(label)(files.items())}
         outcome = _compared(before, scores)
         cell.amend(scores)
         notes = score_set(cell, suite.sets, device, label) if suite.sets else []
@@ -101,14 +113,34 @@ def _shared(cell: Cell) -> Path:
     return cell.folder.parents[2]
 
 
-def _reference(cell: Cell, file: str) -> Path:
-    return _shared(cell) / "reference" / file
+def _references(cell: Cell) -> dict[str, Path]:
+    """Image id -> clean picture, of the images that are restored, each compared with the hash in its row."""
+    rows, folder = cell.rows(), references(cell)
+    rows = rows[rows.status == "ok"]
+    found = {}
+    for image, file, expected in zip(rows.image_id, rows.image_file, rows.image_sha256, strict=True):
+        path = found[image] = folder / file
+        facts = path.stat() if path.is_file() else None
+        got = _digest(path, facts and (facts.st_size, facts.st_mtime_ns))
+        if got != expected:
+            raise DataError(
+                f"reference {path}: sha256 of the pixels is {got}, expected {expected} as in the row of {image!r} in "
+                f"{cell.folder}: an earlier run of this name had another picture of that name, or the file was "
+                "changed; nothing was scored: put the image's own picture there, or run the cell's command again "
+                "under another name="
+            )
+    return found
+
+
+@lru_cache(maxsize=2**17)
+def _digest(path: Path, facts: tuple[int, int] | None) -> str:
+    """Of a picture's pixels; decoded once per process, whatever the number of cells, unless size or time change."""
+    return digest(read_image(path))
 
 
 @torch.no_grad()
-def _score(cell: Cell, file: str, suite: Suite, device: torch.device) -> dict[str, float]:
-    path = cell.folder / "images" / file
-    x_hat, x = (_load(place, device) for place in (path, _reference(cell, file)))
+def _score(path: Path, clean: Path, suite: Suite, device: torch.device) -> dict[str, float]:
+    x_hat, x = (_load(place, device) for place in (path, clean))
     try:
         return {name: float(value) for name, value in suite(x_hat, x).items() if name not in suite.absent}
     except ValueError as error:

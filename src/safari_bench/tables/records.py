@@ -47,8 +47,8 @@ class Record:
         return self.folder.parents[3]
 
     def reference(self, image_file: str) -> Path:
-        """The picture of the clean image."""
-        return self.folder.parents[2] / "reference" / image_file
+        """The picture of the clean image. run.json names the folder; an older one does not, and all sets shared one."""
+        return self.folder.parents[2] / str(self.run.get("references", "reference")) / image_file
 
     @property
     def spec(self) -> Mapping[str, Any]:
