@@ -33,6 +33,24 @@ class Narrow:
         return self.inner.predict(x_t, t, clip=clip)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:75] data. DefaultCPUAllocator: not enough memory: 9 bytes"),
+        RuntimeError(CPU),
+        MemoryError(),
+    ],
+    ids=lambda error: str(error)[:40],
+)
+def test_words_for_a_lack_of_memory(error):
+    assert out_of_memory(error)
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError(CPU), MemoryError()])
 def test_a_batch_that_does_not_fit_is_done_in_parts_with_the_same_rows(tmp_path, error):
     prior = Narrow(1, error)
@@ -62,7 +80,8 @@ def test_one_image_that_does_not_fit_is_a_failed_row_with_the_reason(tmp_path):
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():
-    assert not out_of_memory(RuntimeError("shapes differ")) and not out_of_memory(ValueError())
+    assert not out_of_memory(RuntimeError("shapes differ")) and not out_of_memory(ValueError("out of memory"))
+    assert not out_of_memory(torch.AcceleratorError("CUDA error: device-side assert triggered"))
 
 
 @pytest.mark.parametrize(("free", "expected"), [(1000.0, 5), (1.0, 1), (1e9, 64)])

@@ -13,6 +13,9 @@ __all__ = ["Capacity", "fitting", "out_of_memory", "warm_up"]
 #: share of the free memory that a batch may take: a method holds a few images more than a call of its prior does, and
 #: on a CPU other processes want memory too.
 _SHARE = {"cuda": 0.8, "cpu": 0.5}
+#: what torch says where memory runs out in other words than its own allocator's: the driver, a library of the GPU
+#: (CUBLAS_STATUS_ALLOC_FAILED, CUDNN_..., CUFFT_...), the allocator for the CPU on Linux and on Windows
+_LACKS = ("out of memory", "_ALLOC_FAILED", "can't allocate memory", "not enough memory")
 _MOST = 64  # images; chosen here: from there on a GPU gains nothing
 
 
@@ -37,7 +40,7 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on a GPU or in the process."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's allocator for the CPU
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACKS)
 
 
 def warm_up(job: Job, images: int) -> None:
