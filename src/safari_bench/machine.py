@@ -5,6 +5,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -14,8 +15,10 @@ __all__ = ["PeakMemory", "describe", "free_mib", "has_bf16"]
 
 _PACKAGES = (
     "torch", "torchvision", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "torchmetrics", "piq", "Pillow",
-    "scikit-image", "scikit-learn", "matplotlib",
+    "scikit-image", "scikit-learn", "matplotlib", "diffusers", "safetensors",
 )  # fmt: skip
+
+_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def describe(device: torch.device, root: Path) -> dict[str, object]:
@@ -37,15 +40,46 @@ def describe(device: torch.device, root: Path) -> dict[str, object]:
 
 
 def free_mib(device: torch.device) -> float:
-    """Memory that a batch could have, in MiB: of the GPU, its allocator's reserve included, or of the machine."""
+    """Memory that a batch could have, in MiB: of the GPU, its allocator's reserve included, or of the machine.
+
+    Of the machine it is no more than the control groups leave that this process is in: a container's or a job's share.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return (free + reserve) / 2**20
-    found = _line_of("/proc/meminfo", "MemAvailable:")
-    if found:
-        return int(found.split()[1]) / 2**10
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**21  # half of all there is
+    found = _line_of(f"{_PROC}/meminfo", "MemAvailable:")
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**21  # of all there is
+    machine = int(found.split()[1]) / 2**10 if found else half
+    return min([machine, *_left_by_groups()])
+
+
+def _left_by_groups() -> Iterator[float]:
+    """MiB left below the limit of each control group around this process that has one, of version 2 or 1.
+
+    Files that the kernel would forget first are not counted as in use, as in MemAvailable. In a container the path may
+    be the host's, and only the mount's own root be there: what is absent is passed over.
+    """
+    memberships = Path(f"{_PROC}/self/cgroup")
+    for line in memberships.read_text().splitlines() if memberships.is_file() else []:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            mount, names = _CGROUPS, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            mount, names = (
+                _CGROUPS / "memory",
+                ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+            )
+        else:
+            continue
+        group = mount / path.lstrip("/")
+        for place in (group, *group.parents):
+            limit, used = (_line_of(str(place / name), "") for name in names[:2])
+            if limit.isdigit() and used.isdigit():
+                forgettable = (_line_of(str(place / "memory.stat"), f"{names[2]} ").split() or ["0"])[-1]
+                yield max(0.0, (int(limit) - int(used) + int(forgettable)) / 2**20)
+            if place == mount:
+                break
 
 
 def has_bf16(device: torch.device) -> bool:
