@@ -9,10 +9,11 @@ import pytest
 
 from safari_bench.ledger import Cell, run_id
 from safari_bench.studies import study
-from safari_bench.studies.components import components, means
+from safari_bench.studies.components import components, means, smallest_p, together
 from safari_bench.studies.effects import complete, effects
 from safari_bench.studies.frame import KEYS, RESPONSES, load_study, varied
-from safari_bench.studies.page import beside_sentence, effects_section, synergy_sentence
+from safari_bench.studies.page import beside_sentence, components_section, effects_section, questions, synergy_sentence
+from safari_bench.studies.wording import caveat
 from safari_bench.tables import TableError
 
 LEVELS = (0.0, 0.5, 1.0)
@@ -26,7 +27,7 @@ def factorial(score, tasks=("sr_x4",)) -> pd.DataFrame:
         settings = dict(zip(KEYS, (0.0, spatial, low, high, 0.25, 2), strict=True))
         value = score(number, spatial, low, high)
         label = f"safari [{spatial},{low},{high}]"
-        found.append({"dataset": "photos", "task": task, "label": label, **settings, "image_id": image}
+        found.append({"dataset": "photos", "task": task, "label": label, **settings, "zeta": 9.0, "image_id": image}
                      | dict.fromkeys(RESPONSES, value))  # fmt: skip
     return pd.DataFrame(found)
 
@@ -50,7 +51,7 @@ def test_effects_that_were_put_in_come_out() -> None:
         row = of(table, effect)
         assert row.value == pytest.approx(value, abs=0.03), effect
         assert row.ci_low < value < row.ci_high or abs(value - row.value) < 0.02
-        assert (row.p < 0.001) == (value != 0), effect
+        assert (row.p < 0.001) == (row.p_f < 0.001) == (value != 0), effect
     assert of(table, "spatial + frequency").value == pytest.approx(4, abs=0.05)
     assert of(table, "frequency beside spatial").value == pytest.approx(-2 + 4, abs=0.05)
     assert of(table, "spatial beside frequency").value == pytest.approx(3 + 4, abs=0.05)
@@ -113,10 +114,26 @@ def test_the_sentence_on_both_follows_both_intervals(frequency, spatial, words) 
 
 @pytest.mark.parametrize("from_nothing", [True, False])
 def test_the_page_says_when_the_smallest_weights_are_no_condition(from_nothing) -> None:
-    text = "\n".join(effects_section(effects(factorial(lambda n, s, low, h: n + s)), from_nothing=from_nothing))
+    table = effects(factorial(lambda n, s, low, h: n + s))
+    text = "\n".join(questions(table, from_nothing=from_nothing))
     assert ("the prior alone: it has not seen y" in text) == from_nothing
-    assert "### Are both better than either alone?" in text
+    assert "## Are both better than either alone?" in text
+    text = "\n".join(effects_section(table))
     assert "beside" not in text[text.index("### Which weight") :]  # those are not weights
+
+
+def test_stars_and_sentences_follow_the_test_of_the_contrast_and_not_the_f_test() -> None:
+    """The middle level stands out on every image, and the ends are alike but for noise: F sees it alone."""
+    draw = np.random.default_rng(3)
+    frame = factorial(lambda n, s, low, h: n + 5 * (s == 0.5) + 2 * h + draw.normal(0, 0.3))
+    table = effects(frame)
+    row = of(table, "spatial")
+    assert row.p_f < 0.001 and row.p > 0.05 and row.ci_low < 0 < row.ci_high
+    clear = (table.ci_low > 0) | (table.ci_high < 0)
+    assert list(clear) == list(table.p < 0.05) and 0 < clear.sum() < len(clear)
+    text = "\n".join(effects_section(table))
+    (line,) = (line for line in text.splitlines() if line.startswith("| spatial  "))
+    assert "*" not in line and "spatial by" not in text
 
 
 SETTINGS = {
@@ -128,24 +145,28 @@ SETTINGS = {
 }
 
 
-def write(folder: Path, weights: dict[str, float], gain: float, ids=IDS, **rows: float) -> None:
-    fidelity = dict(zip(KEYS, (0.0, 0.0, 0.0, 0.0, 0.25, 2), strict=True)) | weights
+def write(
+    folder: Path, weights: dict[str, float] | None, gain: float, ids=IDS, sampler="safari", zeta=9.0, **rows
+) -> None:
+    """One cell; weights: of psi, None for a method without it. The gain counts in every score."""
+    fidelity = dict(zip(KEYS, (0.0, 0.0, 0.0, 0.0, 0.25, 2), strict=True)) | (weights or {})
     spec = {
         "dataset": {"name": "photos", "manifest_sha256": "m"},
         "prior": {"name": "gaussian"},
         "task": {"name": "sr_x4", "operator": {}, "noise": "gaussian", "sigma": 0.05, "sigma_range": "minus_one_one"},
-        "sampler": {"name": "safari", "fidelity": fidelity},
+        "sampler": {"name": sampler} | ({} if weights is None else {"fidelity": fidelity, "zeta": zeta}),
         "seed": 0,
     }
-    cell = Cell(folder / "photos" / "sr_x4" / "safari" / run_id(spec), IDS)
+    cell = Cell(folder / "photos" / "sr_x4" / sampler / run_id(spec), IDS)
     with cell.lock():
         cell.open({"spec": spec})
         cell.append(
             [
                 dict(dataset="photos", image_id=image, image_sha256="i", y_sha256="y", task="sr_x4", sigma=0.05,
-                     sigma_range="minus_one_one", sampler="safari", prior="gaussian", run_id=run_id(spec), seed=0,
+                     sigma_range="minus_one_one", sampler=sampler, prior="gaussian", run_id=run_id(spec), seed=0,
                      status="ok", reason="", psnr=20 + k + gain + 0.01 * k * gain, haarpsi=0.5 + 0.01 * gain,
-                     spectrum_mid=-1.0, spectrum_high=gain - 5, phase_high=0.1 * k, **rows)
+                     spectrum_mid=-1.0, spectrum_high=gain - 5, phase_high=0.1 * k)
+                | {name: value(k) for name, value in rows.items()}
                 for k, image in enumerate(ids)
             ]
         )  # fmt: skip
@@ -180,7 +201,7 @@ def test_signatures_have_the_sign_they_promise(run: Path) -> None:
 
 def test_the_page_shows_the_numbers_of_the_files(run: Path) -> None:
     written = {path.name for path in study(run)}
-    assert written == {"components.csv", "means.csv", "signatures.png", "study.md"}
+    assert written == {"components.csv", "failures.csv", "means.csv", "signatures.png", "study.md"}
     page = (run / "study.md").read_text()
     table = pd.read_csv(run / "components.csv")
     for row in table[table.response == "psnr"].itertuples():
@@ -193,7 +214,7 @@ def test_the_page_shows_the_numbers_of_the_files(run: Path) -> None:
 def test_a_sweep_of_one_key_has_a_curve(tmp_path: Path) -> None:
     for number, cutoff in enumerate((0.125, 0.25, 0.5)):
         write(tmp_path / "cutoff", {"low": 1.0, "cutoff": cutoff}, float(number))
-    assert {"curve_cutoff.png", "means.csv"} <= {path.name for path in study(tmp_path / "cutoff")}
+    assert {"curve_cutoff.png", "curve_cutoff.csv", "means.csv"} <= {path.name for path in study(tmp_path / "cutoff")}
     page = (tmp_path / "cutoff" / "study.md").read_text()
     assert "## Along cutoff" in page and "| 0.125" in page
     table = means(load_study(tmp_path / "cutoff"))
@@ -204,13 +225,55 @@ def test_a_factorial_has_effects_and_heat_maps(tmp_path: Path) -> None:
     for spatial, low, high in product((0.0, 1.0), repeat=3):
         write(tmp_path / "f", {"spatial": spatial, "low": low, "high": high}, 2 * spatial + low)
     written = {path.name for path in study(tmp_path / "f")}
-    assert {"effects.csv", "heat_psnr.png", "heat_haarpsi.png"} <= written
+    assert {"effects.csv", *(f"heat_{response}.png" for response in RESPONSES)} <= written
     page = (tmp_path / "f" / "study.md").read_text()
     assert "exceed the sum" in page
     # power above half of Nyquist was made to follow 2 spatial + low, and nothing else
     (said,) = (line for line in page.splitlines() if "high-band error is changed by" in line)
     assert "spatial by +2.00 dB" in said and "low by +1.00 dB" in said and "; high by" not in said
     assert "high phase is changed by no weight beyond chance" in page
+
+
+@pytest.mark.parametrize("images", [6, 8])
+def test_a_star_needs_enough_images_and_the_page_says_so(images: int, tmp_path: Path) -> None:
+    for number, weights in enumerate((*SETTINGS.values(), {"spatial": 1.0, "low": 1.0})):
+        write(tmp_path / "c", weights, 2.0 * number)
+    frame = load_study(tmp_path / "c")
+    more = frame[frame.image_id.isin(IDS[: images - 6])]
+    frame = pd.concat([frame, more.assign(image_id=more.image_id + "b")])
+    table = components(frame)
+    assert table.p_smallest.unique() == pytest.approx([5 * 2 / 2**images])
+    assert smallest_p(images, 5) == pytest.approx(5 * 2 / 2**images)
+    text = "\n".join(components_section(table))
+    assert ("too few images" in text, "]*" in text.replace(")", ""), "* where p < 0.05" in text) == (
+        (True, False, False) if images == 6 else (False, True, True)
+    )
+
+
+def test_the_parts_together_are_compared_with_their_sum_and_with_each(tmp_path: Path) -> None:
+    for weights, gain in (({}, 0.0), ({"spatial": 1.0}, 3.0), ({"low": 1.0}, 2.0), ({"spatial": 1.0, "low": 1.0}, 4.0)):
+        write(tmp_path / "c", weights, gain)
+    table = together(load_study(tmp_path / "c"))
+    scale = 1 + 0.01 * 2.5  # write() lets later images gain more
+    assert of(table, "spatial + frequency").value == pytest.approx((4 - 3 - 2) * scale)
+    assert of(table, "frequency beside spatial").value == pytest.approx((4 - 3) * scale)
+    assert of(table, "spatial beside frequency").value == pytest.approx((4 - 2) * scale)
+    study(tmp_path / "c")
+    page = (tmp_path / "c" / "study.md").read_text()
+    assert "the gain of both falls short of the sum of the gains" in page
+    assert (
+        "PSNR, the gain of both, against the sum of the gains: more on 0, less on 1, not distinguishable on 0 of 1"
+        in page
+    )
+    together_without = together(load_study(tmp_path / "c").query("spatial == 0"))
+    assert len(together_without) == 0
+
+
+def test_crops_of_few_photographs_are_named_as_such(tmp_path: Path) -> None:
+    frame = factorial(lambda n, s, low, h: n)
+    assert "crops" not in caveat(frame.assign(dataset="leaves"))
+    crops = frame.assign(image_id=[f"{'cup' if image < 'image3' else 'cat'}-{image}" for image in frame.image_id])
+    assert "6 crops of 2 photographs" in caveat(crops)
 
 
 def test_what_cannot_be_studied_is_refused_with_the_remedy(run: Path, tmp_path: Path) -> None:

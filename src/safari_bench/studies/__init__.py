@@ -6,20 +6,24 @@ from pathlib import Path
 import pandas as pd
 
 from safari_bench.ledger import make_folder, write_atomic
-from safari_bench.studies import figures
-from safari_bench.studies.components import components, curve_key, means
+from safari_bench.studies import curves, figures, page, sections, steps
+from safari_bench.studies.components import components, means, names, together
 from safari_bench.studies.effects import effects
-from safari_bench.studies.frame import WEIGHTS, load_study
-from safari_bench.studies.page import components_section, curve_section, effects_section, signatures_section
+from safari_bench.studies.failures import failures
+from safari_bench.studies.frame import RESPONSES, WEIGHTS, load_study, with_psi
+from safari_bench.studies.wording import caveat
 from safari_bench.tables.layout import dataset_caption
 from safari_bench.tables.records import lines, load
 
 __all__ = ["study"]
 
+_Part = tuple[str, bytes, list[str]]
+
 
 def study(run_folder: Path) -> list[Path]:
-    """Write what applies to a run: ``components.csv`` (settings by name), ``effects.csv`` (a full factorial), curves
-    (one key varies), always ``means.csv``, ``signatures.png`` and ``study.md``, which shows them.
+    """Write what applies to a run: ``components.csv`` and ``together.csv`` (settings by name), ``effects.csv`` (a full
+    factorial), ``curve_*`` (one key varies), ``steps.csv`` and ``pairs.csv`` (zeta varies), ``failures.csv``, always
+    ``means.csv``, ``signatures.png`` and ``study.md``, which shows them.
 
     Raises:
         TableError: see `frame.load_study`.
@@ -28,7 +32,7 @@ def study(run_folder: Path) -> list[Path]:
     folder = Path(run_folder)
     frame = load_study(folder)
     make_folder(folder)
-    parts = [f"# {folder.resolve().name}: ablation of psi", *_captions(folder)]
+    parts = [f"# {folder.resolve().name}: ablation of psi", *_captions(folder), caveat(frame)]
     written = []
     for name, data, said in _parts(frame):
         write_atomic(folder / name, data)
@@ -36,33 +40,66 @@ def study(run_folder: Path) -> list[Path]:
         parts += said
         if name.endswith(".png"):
             parts.append(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})")
-    page = folder / "study.md"
-    write_atomic(page, ("\n\n".join(parts) + "\n").encode())
-    return [*written, page]
+    page_file = folder / "study.md"
+    write_atomic(page_file, ("\n\n".join(parts) + "\n").encode())
+    return [*written, page_file]
 
 
-def _parts(frame: pd.DataFrame) -> Iterator[tuple[str, bytes, list[str]]]:
+def _parts(frame: pd.DataFrame) -> Iterator[_Part]:
     """Files, and what the page says before each of them."""
-    table, named, found = means(frame), components(frame), effects(frame)
-    if len(named):
-        yield "components.csv", _csv(named), list(components_section(named))
+    psi = with_psi(frame)
+    yield from _of_components(psi)
+    yield from _of_factorial(psi)
+    yield from _of_steps(psi)
+    key = curves.curve_key(psi)
+    if key is not None:
+        changed = curves.changes(psi, key)
+        yield (
+            f"curve_{key}.csv",
+            _csv(changed),
+            list(sections.curve_section(changed, curves.best_levels(psi, key), key)),
+        )
+        yield f"curve_{key}.png", figures.curves(changed, key, ["psnr", "haarpsi", "detail", "phase_high"]), []
+    prevented = failures(frame)
+    if len(prevented):
+        yield "failures.csv", _csv(prevented), list(sections.failures_section(prevented))
+    table = means(frame)
+    called = {label: name for _, group in frame.groupby(["dataset", "task"]) for label, name in names(group).items()}
+    yield "means.csv", _csv(table), list(sections.signatures_section(table, called))
+    yield "signatures.png", figures.signatures(table, called), []
+
+
+def _of_components(psi: pd.DataFrame) -> Iterator[_Part]:
+    gains, both = components(psi), together(psi)
+    if len(gains):
+        yield "components.csv", _csv(gains), [*page.in_short(both, gains), *page.components_section(gains)]
+    if len(both):
+        yield "together.csv", _csv(both), list(page.questions(both, from_nothing=True))
+
+
+def _of_factorial(psi: pd.DataFrame) -> Iterator[_Part]:
+    found = effects(psi)
     if len(found):
+        from_nothing = bool((psi[list(WEIGHTS)] == 0).all(axis=1).any())
         yield (
             "effects.csv",
             _csv(found),
-            list(effects_section(found, from_nothing=bool((frame[list(WEIGHTS)] == 0).all(axis=1).any()))),
+            [
+                *page.in_short(found),
+                *page.questions(found, from_nothing=from_nothing),
+                *page.effects_section(found),
+            ],
         )
-        for response in ("psnr", "haarpsi", "detail", "phase_high"):
-            yield f"heat_{response}.png", figures.heat_maps(frame, response), []
-    key = curve_key(frame)
-    if key is not None:
-        yield (
-            f"curve_{key}.png",
-            figures.curves(table, key, ["psnr", "haarpsi", "detail", "phase_high"]),
-            list(curve_section(table, key)),
-        )
-    yield "means.csv", _csv(table), list(signatures_section(table))
-    yield "signatures.png", figures.signatures(table), []
+        for response in RESPONSES:
+            yield f"heat_{response}.png", figures.heat_maps(psi, response), []
+
+
+def _of_steps(psi: pd.DataFrame) -> Iterator[_Part]:
+    zetas, pairs = steps.chosen(psi), steps.pairs(psi)
+    if len(zetas):
+        yield "pairs.csv", _csv(pairs), list(sections.steps_section(zetas, pairs))
+        yield "steps.csv", _csv(zetas), []
+        yield "steps.png", figures.steps(zetas), []
 
 
 def _captions(folder: Path) -> list[str]:

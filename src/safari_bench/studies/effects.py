@@ -1,7 +1,8 @@
 """What each weight of psi does: main effects and interactions of a full factorial, within images.
 
 Every image sees every setting, so that images are blocks: an effect is a contrast of one image's scores, and its
-interval is over images. p-values are those of a repeated-measures analysis of variance.
+interval and its test are over images. Beside them stands the F test of a repeated-measures analysis of variance, which
+asks another question: whether any of the levels differ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +15,15 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from safari_bench.studies.frame import KEYS, RESPONSES, varied
 
-__all__ = ["COLUMNS", "FREQUENCY_BESIDE", "SPATIAL_BESIDE", "SYNERGY", "complete", "effects", "interval"]
+__all__ = ["COLUMNS", "FREQUENCY_BESIDE", "SPATIAL_BESIDE", "SYNERGY", "complete", "effects", "interval", "of_parts"]
+__all__ += ["tested"]
 
 SYNERGY, FREQUENCY_BESIDE, SPATIAL_BESIDE = (
     "spatial + frequency",
     "frequency beside spatial",
     "spatial beside frequency",
 )
-COLUMNS = ["dataset", "task", "response", "effect", "images", "value", "ci_low", "ci_high", "p"]
+COLUMNS = ["dataset", "task", "response", "effect", "images", "value", "ci_low", "ci_high", "p", "p_f"]
 
 
 def effects(frame: pd.DataFrame) -> pd.DataFrame:
@@ -39,8 +41,9 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
         those of one part with the smallest of the other. Unlike synergy, it does not look at the smallest of all,
         which may be a sampler without any condition.
 
-    The interval is Student's, 95 %, over images; p is the F test's of `AnovaRM` over all levels, Student's for
-    the last three.
+    Interval, 95 %, and p are Student's over images, of the contrast itself, so that p < 0.05 exactly where the interval
+    leaves out zero. p_f is the F test's of `AnovaRM` over all levels, which takes their differences as equally variable
+    (no correction for sphericity); NaN for the last three.
 
     Args:
         frame: as `load_study` gives it.
@@ -71,6 +74,21 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     return float(statistics.mean), float(low), float(high)
 
 
+def tested(values: np.ndarray) -> tuple[float, float, float, float]:
+    """As `interval`, and Student's p that the mean is 0; p is NaN where all values are the same."""
+    same = len(values) < 2 or np.ptp(values) == 0
+    return *interval(values), np.nan if same else float(DescrStatsW(values).ttest_mean()[1])
+
+
+def of_parts(both: np.ndarray, spatial: np.ndarray, frequency: np.ndarray, none: np.ndarray) -> dict[str, np.ndarray]:
+    """What two parts do together; one value per image, from an image's scores with both, each alone and neither."""
+    return {
+        SYNERGY: both - spatial - frequency + none,
+        FREQUENCY_BESIDE: both - spatial,
+        SPATIAL_BESIDE: both - frequency,
+    }
+
+
 def _of_response(group: pd.DataFrame, factors: list[str], response: str) -> Iterator[tuple[object, ...]]:
     order = [factor for factor in KEYS if factor in factors]
     levels = [sorted(group[factor].unique()) for factor in order]
@@ -82,16 +100,10 @@ def _of_response(group: pd.DataFrame, factors: list[str], response: str) -> Iter
     for count in (1, 2):
         for some in combinations(range(len(order)), count):
             name = " x ".join(order[axis] for axis in some)
-            yield name, len(images), *interval(_contrast(cube, some)), p.get(name, np.nan)
-    if "spatial" in order and len(order) > 1:
+            yield name, len(images), *tested(_contrast(cube, some)), p.get(name, np.nan)
+    if "spatial" in order:
         for name, values in _parts(cube, order.index("spatial")).items():
-            constant = bool(np.ptp(values) == 0)
-            yield (
-                name,
-                len(images),
-                *interval(values),
-                np.nan if constant else DescrStatsW(values).ttest_mean()[1],
-            )
+            yield name, len(images), *tested(values), np.nan
 
 
 def _contrast(cube: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -106,8 +118,7 @@ def _contrast(cube: np.ndarray, axes: Sequence[int]) -> np.ndarray:
 def _parts(cube: np.ndarray, spatial: int) -> dict[str, np.ndarray]:
     """Contrasts of spatial with all other factors together; one value per image."""
     ends = np.moveaxis(cube, spatial + 1, 1).reshape(len(cube), cube.shape[spatial + 1], -1)
-    both, alone, others, none = ends[:, -1, -1], ends[:, -1, 0], ends[:, 0, -1], ends[:, 0, 0]
-    return {SYNERGY: both - alone - others + none, FREQUENCY_BESIDE: both - alone, SPATIAL_BESIDE: both - others}
+    return of_parts(ends[:, -1, -1], ends[:, -1, 0], ends[:, 0, -1], ends[:, 0, 0])
 
 
 def _p_values(group: pd.DataFrame, factors: list[str], response: str) -> dict[str, float]:

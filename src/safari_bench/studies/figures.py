@@ -1,7 +1,7 @@
-"""Heat maps of pairs of weights, curves along one key, signatures of failure. The same numbers give the same bytes."""
+"""Heat maps of pairs of weights, curves along one key or zeta, signatures. The same numbers give the same bytes."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from safari_bench.studies.frame import RESPONSES, SIGNATURES, varied
 
-__all__ = ["curves", "heat_maps", "signatures"]
+__all__ = ["curves", "heat_maps", "signatures", "steps"]
 
 _PANEL = 3.0, 2.5  # inches
 _LOOK: Any = {"font.size": 8, "axes.axisbelow": True}
@@ -33,33 +33,46 @@ def heat_maps(frame: pd.DataFrame, response: str) -> bytes:
     return _draw(drawn)
 
 
-def curves(means: pd.DataFrame, key: str, shown: Sequence[str]) -> bytes:
-    """A PNG: mean and 95 % interval of responses along the one key that varies; a row per task.
+def curves(changes: pd.DataFrame, key: str, shown: Sequence[str]) -> bytes:
+    """A PNG: the change per image from the lowest level of the one key that varies, with its interval; a row per task.
 
     Args:
-        means: as `components.means` gives them.
+        changes: as `curves.changes` gives them.
     """
     drawn = []
-    for (dataset, task), group in means.groupby(["dataset", "task"], sort=False):
+    for (dataset, task), group in changes.groupby(["dataset", "task"], sort=False):
         rows = [group[group.response == response].sort_values(key) for response in shown]
-        drawn.append([_curve(of, key, f"{dataset}: {task}") for of in rows])
+        drawn.append([_curve(of, key, f"{dataset}: {task}" if number == 0 else "") for number, of in enumerate(rows)])
     return _draw(drawn)
 
 
-def signatures(means: pd.DataFrame) -> bytes:
-    """A PNG: every signature of failure of every setting with its 95 % interval; a row per task."""
+def steps(zetas: pd.DataFrame) -> bytes:
+    """A PNG: mean HaarPSI of every setting along zeta; a panel per task.
+
+    Args:
+        zetas: as `steps.chosen` gives them.
+    """
+    panels = [
+        _steps(group, f"{dataset}: {task}", legend=number == 0)
+        for number, ((dataset, task), group) in enumerate(zetas.groupby(["dataset", "task"], sort=False))
+    ]
+    return _draw([panels])
+
+
+def signatures(means: pd.DataFrame, called: Mapping[str, str]) -> bytes:
+    """A PNG: every signature of failure of every setting with its 95 % interval; a row per task.
+
+    Args:
+        means: as `components.means` gives them.
+        called: label -> what it is called, for those that are called otherwise.
+    """
     drawn = []
     for (dataset, task), group in means.groupby(["dataset", "task"], sort=False):
-        rows = [group[group.response == name] for name in SIGNATURES]
-        drawn.append(
-            [_bars(of, name, f"{dataset}: {task}", number == 0) for number, (of, name) in enumerate(_zip(rows))]
-        )
+        named = group.assign(label=[called.get(label, label) for label in group.label])
+        rows = [(name, named[named.response == name]) for name in SIGNATURES]
+        drawn.append([_bars(of, name, f"{dataset}: {task}", k == 0) for k, (name, of) in enumerate(rows)])
     settings = means.groupby(["dataset", "task"]).label.nunique().max()
     return _draw(drawn, height=0.6 + 0.16 * int(settings), left=2.6)
-
-
-def _zip(rows: Sequence[pd.DataFrame]) -> list[tuple[pd.DataFrame, str]]:
-    return list(zip(rows, SIGNATURES, strict=True))
 
 
 def _heat(mean: pd.DataFrame, ends: tuple[float, float], title: str) -> Callable[[Axes], None]:
@@ -78,12 +91,28 @@ def _heat(mean: pd.DataFrame, ends: tuple[float, float], title: str) -> Callable
 
 def _curve(of: pd.DataFrame, key: str, title: str) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
-        errors = np.nan_to_num(np.array([of["mean"] - of.ci_low, of.ci_high - of["mean"]]))
-        axes.errorbar(of[key].astype(float), of["mean"], errors, marker="o", markersize=3, linewidth=1, capsize=2)
+        errors = np.nan_to_num(np.array([of.change - of.ci_low, of.ci_high - of.change]))
+        axes.errorbar(of[key].astype(float), of.change, errors, marker="o", markersize=3, linewidth=1, capsize=2)
+        axes.axhline(0, color="0.6", linewidth=0.8)
         heading, unit = RESPONSES[of.response.iloc[0]]
-        axes.set(xlabel=key, ylabel=f"{heading} in {unit}" if unit else heading)
+        axes.set(xlabel=key, ylabel=f"change of {heading}" + (f" in {unit}" if unit else ""))
         axes.grid(color="0.9")
         axes.set_title(title, loc="left")
+
+    return draw
+
+
+def _steps(of: pd.DataFrame, title: str, legend: bool) -> Callable[[Axes], None]:
+    def draw(axes: Axes) -> None:
+        for setting, rows in of.groupby("setting", sort=False):
+            axes.plot(rows.zeta, rows["mean"], marker="o", markersize=3, linewidth=1, label=str(setting))
+        axes.set(xlabel="zeta", ylabel="mean HaarPSI", xscale="log")
+        axes.set_xticks(sorted(of.zeta.unique()), [f"{zeta:g}" for zeta in sorted(of.zeta.unique())])
+        axes.minorticks_off()
+        axes.grid(color="0.9")
+        axes.set_title(title, loc="left")
+        if legend:
+            axes.legend(fontsize=6)
 
     return draw
 

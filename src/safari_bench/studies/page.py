@@ -1,26 +1,19 @@
-"""The Markdown page of a study. Every sentence that states a result is made from the numbers beside it."""
+"""The Markdown page of a study: the parts of psi. A sentence that states a result is made from numbers beside it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from safari_bench.studies.effects import FREQUENCY_BESIDE, SPATIAL_BESIDE, SYNERGY
 from safari_bench.studies.frame import RESPONSES, SIGNATURES
+from safari_bench.studies.wording import bare, heads, judged, number, side, table, tally
+from safari_bench.tables.comparisons import ALPHA, NOT_TESTABLE
 
-__all__ = ["beside_sentence", "components_section", "curve_section", "effects_section", "judged", "signatures_section"]
-__all__ += ["synergy_sentence"]
+__all__ = ["beside_sentence", "components_section", "effects_section", "in_short", "questions", "synergy_sentence"]
 
-_DIGITS = {"dB": 2, "": 3}
-
-
-def judged(value: float, low: float, high: float, unit: str) -> str:
-    """A difference with its interval, and on which side of zero it is."""
-    digits = _DIGITS[unit]
-    ends = f"[{low:+.{digits}f}, {high:+.{digits}f}]" if math.isfinite(low) else "no interval"
-    return f"{value:+.{digits}f}{' ' + unit if unit else ''} {ends}"
+_ASKED = ("psnr", "haarpsi")
 
 
 def synergy_sentence(row: Any) -> str:
@@ -30,12 +23,11 @@ def synergy_sentence(row: Any) -> str:
         row: of `effects.effects`, that of "spatial + frequency".
     """
     heading, unit = RESPONSES[row.response]
+    verdicts = ("is not distinguishable from", "exceeds", "falls short of")
     said = judged(row.value, row.ci_low, row.ci_high, unit)
-    if not math.isfinite(row.ci_low) or row.ci_low <= 0 <= row.ci_high:
-        verdict = "is not distinguishable from the sum of the gains"
-    else:
-        verdict = "exceeds the sum of the gains" if row.value > 0 else "falls short of the sum of the gains"
-    return f"{row.dataset}, {row.task}: in {heading} the gain of both {verdict}: {said}."
+    return (
+        f"{row.dataset}, {row.task}: in {heading} the gain of both {verdicts[side(row)]} the sum of the gains: {said}."
+    )
 
 
 def beside_sentence(frequency: Any, spatial: Any) -> str:
@@ -45,7 +37,7 @@ def beside_sentence(frequency: Any, spatial: Any) -> str:
         frequency, spatial: rows of `effects.effects`, what each gains beside the other.
     """
     heading, unit = RESPONSES[frequency.response]
-    verdicts = [(row.ci_low > 0) - (row.ci_high < 0) for row in (frequency, spatial)]
+    verdicts = [side(row) for row in (frequency, spatial)]
     if min(verdicts) > 0:
         verdict = "both are better than either alone"
     elif max(verdicts) > 0:
@@ -59,122 +51,129 @@ def beside_sentence(frequency: Any, spatial: Any) -> str:
     return f"{frequency.dataset}, {frequency.task}: in {heading} {verdict}; {changes}."
 
 
-def components_section(table: pd.DataFrame) -> Iterator[str]:
-    """One table per task: mean of every setting and, where it matters, its gain over no conditioning."""
+def in_short(effects: pd.DataFrame, gains: pd.DataFrame | None = None) -> Iterator[str]:
+    """The two questions of an ablation, answered by counting tasks.
+
+    Args:
+        effects: as `effects.effects` or `components.together` gives it; may be empty.
+        gains: as `components.components` gives it.
+    """
+    asked: list[tuple[str, pd.DataFrame, tuple[str, str]]] = []
+    if gains is not None:
+        gained = gains[gains.ci_low.notna()].rename(columns={"gain": "value"})
+        for name in gained.setting.unique():
+            asked.append((f"{name}, against no conditioning", gained[gained.setting == name], ("better", "worse")))
+    asked += [
+        ("the gain of both, against the sum of the gains", effects[effects.effect == SYNERGY], ("more", "less")),
+        ("frequency beside spatial", effects[effects.effect == FREQUENCY_BESIDE], ("better", "worse")),
+        ("spatial beside frequency", effects[effects.effect == SPATIAL_BESIDE], ("better", "worse")),
+    ]
+    said = []
+    for response in _ASKED:
+        for words, rows, verdicts in asked:
+            of = list(rows[rows.response == response].itertuples())
+            if of:
+                said.append(f"- {RESPONSES[response][0]}, {words}: {tally(of, verdicts)}.")
+    if said:
+        yield "## In short"
+        yield "\n".join(said)
+
+
+def components_section(gains: pd.DataFrame) -> Iterator[str]:
+    """One table per task: mean of every setting and its gain over no conditioning."""
     yield "## What each part gains over no conditioning"
-    yield "Mean over images; in brackets the gain per image with its 95 % interval, * where p < 0.05 after Holm."
-    for (dataset, task), group in table.groupby(["dataset", "task"], sort=False):
+    yield f"Mean over images; in brackets the gain per image with its interval. {_stars(gains)}"
+    for (dataset, task), group in gains.groupby(["dataset", "task"], sort=False):
         rows = []
         for setting in group.setting.unique():
             of = {row.response: row for row in group[group.setting == setting].itertuples()}
             rows.append([setting, *(_gain(of[response]) for response in RESPONSES)])
-        yield _table(f"{dataset}, {task}", ["setting", *_heads()], rows)
+        yield table(f"{dataset}, {task}", ["setting", *heads()], rows)
 
 
-def effects_section(table: pd.DataFrame, *, from_nothing: bool) -> Iterator[str]:
-    """Main effects, interactions and synergy per task, and the sentences that answer the question of the factorial.
+def _stars(gains: pd.DataFrame) -> str:
+    """What a star means, or why there can be none."""
+    test = "a paired permutation test, corrected by Holm over the settings of a column"
+    said = []
+    if (gains.p_smallest < ALPHA).any():
+        said.append(f"* where p < {ALPHA:g} in {test}.")
+    few = gains[(gains.p_smallest >= ALPHA) & gains.ci_low.notna()]
+    for (dataset, task), group in few.groupby(["dataset", "task"], sort=False):
+        first = group.iloc[0]
+        said.append(
+            f"{dataset}, {task}: {NOT_TESTABLE} for a star: with {first.images} of them and {group.setting.nunique()} "
+            f"comparisons p is {first.p_smallest:.3f} at the least in {test}."
+        )
+    return " ".join(said)
 
-    Args:
-        from_nothing: whether the smallest weights leave no condition at all.
-    """
+
+def effects_section(found: pd.DataFrame) -> Iterator[str]:
+    """Main effects and interactions per task, and which weight changes which signature."""
     yield "## Main effects and interactions"
     yield (
         "From a full factorial within images: each entry is the change from the smallest to the largest weight, mean "
-        "over the levels of the others, with its 95 % interval over images; an interaction is the change of one "
-        "weight's effect by the other's. * where p < 0.05 (repeated-measures analysis of variance, not corrected for "
-        "the number of effects). Intervals take images as independent, which crops of one photograph are not."
+        "over the levels of the others; an interaction is the change of one weight's effect by the other's. "
+        f"* where p < {ALPHA:g} in Student's test of the same contrast, not corrected for the number of effects; "
+        "effects.csv also has the p of the F test over all levels, `p_f`."
     )
-    for (dataset, task), group in table.groupby(["dataset", "task"], sort=False):
+    for (dataset, task), group in found.groupby(["dataset", "task"], sort=False):
         rows = []
         for effect in group.effect.unique():
             of = {row.response: row for row in group[group.effect == effect].itertuples()}
             rows.append([effect, *(_effect(of[response]) for response in RESPONSES)])
-        yield _table(f"{dataset}, {task}", ["effect", *_heads()], rows)
-    found: dict[tuple[str, str, str, str], Any] = {
-        (str(row.dataset), str(row.task), str(row.response), str(row.effect)): row for row in table.itertuples()
+        yield table(f"{dataset}, {task}", ["effect", *heads()], rows)
+    yield "### Which weight changes which failure?"
+    yield "\n".join(_changes(found))
+
+
+def questions(found: pd.DataFrame, *, from_nothing: bool) -> Iterator[str]:
+    """The sentences that answer what both parts do together, task by task.
+
+    Args:
+        found: as `effects.effects` or `components.together` gives it.
+        from_nothing: whether the smallest weights leave no condition at all.
+    """
+    rows: dict[tuple[str, str, str, str], Any] = {
+        (str(row.dataset), str(row.task), str(row.response), str(row.effect)): row for row in found.itertuples()
     }
-    asked = [key[:3] for key in found if key[2] in ("psnr", "haarpsi") and key[3] == SYNERGY]
-    if asked:
-        yield "### Does the gain of both exceed the sum of the gains?"
-        if from_nothing:
-            yield (
-                "The smallest weights are 0 for all, which is the prior alone: it has not seen y. Whichever part comes "
-                "first brings y in\nand gains most of what there is to gain, so that the sum of two such gains is out "
-                "of reach almost by construction.\nThe question after this one starts from one part that is there."
-            )
-        yield "\n".join(f"- {synergy_sentence(found[(*key, SYNERGY)])}" for key in asked)
-        yield "### Are both better than either alone?"
-        yield "\n".join(
-            f"- {beside_sentence(found[(*key, FREQUENCY_BESIDE)], found[(*key, SPATIAL_BESIDE)])}" for key in asked
+    asked = [key[:3] for key in rows if key[2] in _ASKED and key[3] == SYNERGY]
+    if not asked:
+        return
+    yield "## Does the gain of both exceed the sum of the gains?"
+    if from_nothing:
+        yield (
+            "The smallest weights are 0 for all, which is the prior alone: it has not seen y. A gain counted from "
+            "there includes\nthat y is seen at all, which either part brings, so that the sum of two gains counts it "
+            "twice. The question after this\none starts from one part that is there."
         )
-    if len(table):
-        yield "### Which weight changes which failure?"
-        yield "\n".join(_changes(table))
+    yield "\n".join(f"- {synergy_sentence(rows[(*key, SYNERGY)])}" for key in asked)
+    yield "## Are both better than either alone?"
+    yield (
+        "At the same zeta. L is a sum over the parts, so that two parts step further than one: of a difference here, "
+        "results/ablation_zeta\nsays what is left where each setting has its own zeta."
+    )
+    yield "\n".join(
+        f"- {beside_sentence(rows[(*key, FREQUENCY_BESIDE)], rows[(*key, SPATIAL_BESIDE)])}" for key in asked
+    )
 
 
-def _changes(table: pd.DataFrame) -> Iterator[str]:
+def _changes(found: pd.DataFrame) -> Iterator[str]:
     """Which weight changes which signature: those main effects whose interval leaves out zero."""
-    rows: list[Any] = list(table[~table.effect.str.contains("[x+] |beside", regex=True)].itertuples())
+    rows: list[Any] = list(found[~found.effect.str.contains("[x+] |beside", regex=True)].itertuples())
     for dataset, task in dict.fromkeys((row.dataset, row.task) for row in rows):
         for name, (heading, unit, _) in SIGNATURES.items():
             of = [row for row in rows if (row.dataset, row.task, row.response) == (dataset, task, name)]
-            clear = [row for row in of if row.ci_low > 0 or row.ci_high < 0]
+            clear = [row for row in of if side(row)]
             said = "; ".join(f"{row.effect} by {judged(row.value, row.ci_low, row.ci_high, unit)}" for row in clear)
             yield f"- {dataset}, {task}: {heading} is changed by {said or 'no weight beyond chance'}."
 
 
-def curve_section(means: pd.DataFrame, key: str) -> Iterator[str]:
-    """Means along the one key that varies, and where each response is best."""
-    yield f"## Along {key}"
-    for (dataset, task), group in means.groupby(["dataset", "task"], sort=False):
-        rows = []
-        for value in sorted(group[key].unique()):
-            of = {row.response: row for row in group[group[key] == value].itertuples()}
-            rows.append([f"{value:g}", *(_mean(of[response]) for response in RESPONSES)])
-        yield _table(f"{dataset}, {task}", [key, *_heads()], rows)
-
-
-def signatures_section(means: pd.DataFrame) -> Iterator[str]:
-    """What each failure looks like in numbers, and the setting that shows least and most of it."""
-    yield "## Signatures of failure"
-    yield "\n".join(f"- {heading}: {meaning}" for heading, _, meaning in SIGNATURES.values())
-    for (dataset, task), group in means.groupby(["dataset", "task"], sort=False):
-        said = []
-        for name, (heading, unit, _) in SIGNATURES.items():
-            of = group[group.response == name]
-            ordered = of.sort_values("mean")
-            low, high = ordered.iloc[0], ordered.iloc[-1]
-            ends = [f"{end['mean']:.{_DIGITS[unit]}f} ({end.label})" for end in (low, high)]
-            said.append(f"- {heading}{f' in {unit}' if unit else ''}: from {ends[0]} to {ends[1]}")
-        yield f"### {dataset}, {task}\n\n" + "\n".join(said)
-
-
-def _heads() -> list[str]:
-    return [f"{heading}, {unit}" if unit else heading for heading, unit in RESPONSES.values()]
-
-
-def _mean(row: Any) -> str:
-    digits = _DIGITS[RESPONSES[row.response][1]]
-    half = (row.ci_high - row.ci_low) / 2
-    return f"{row.mean:.{digits}f}" + (f" ± {half:.{digits}f}" if math.isfinite(half) else "")
-
-
 def _gain(row: Any) -> str:
-    digits = _DIGITS[RESPONSES[row.response][1]]
+    value = number(row.mean, RESPONSES[row.response][1])
     if not math.isfinite(row.ci_low):
-        return f"{row.mean:.{digits}f}"
-    star = "*" if row.p_holm < 0.05 else ""
-    return f"{row.mean:.{digits}f} ({_bare(row.gain, row)}){star}"
+        return value
+    return f"{value} ({bare(row.gain, row)})" + ("*" if row.p_holm < ALPHA else "")
 
 
 def _effect(row: Any) -> str:
-    return _bare(row.value, row) + ("*" if row.p < 0.05 else "")
-
-
-def _bare(value: float, row: Any) -> str:
-    """Without the unit, which stands in the head of the column."""
-    return judged(value, row.ci_low, row.ci_high, RESPONSES[row.response][1]).replace(" dB", "")
-
-
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return f"### {title}\n\n" + tabulate(rows, headers=head, tablefmt="pipe", disable_numparse=True)
+    return bare(row.value, row) + ("*" if row.p < ALPHA else "")
