@@ -34,6 +34,8 @@ VARIANTS = {
     "convolutions resample": dict(resblock_updown=False, num_res_blocks=2),
     "three blocks, four levels": dict(num_res_blocks=3, channel_mult=[1, 1, 2, 2], attention_resolutions=[8, 4]),
 }
+#: every refusal of a file says where to get the right one
+SOURCE = "get (it|the file) from the authors' page and put it"
 FLAGS = {"learn_sigma": True, "use_scale_shift_norm": True, "resblock_updown": True}
 
 
@@ -136,8 +138,9 @@ def test_gradients_go_through_and_weights_take_none(tmp_path):
 )
 def test_a_network_other_than_the_configuration_says_is_named(tmp_path, claim, said):
     path = saved(tmp_path, random_unet(**BASE).state_dict())
-    with pytest.raises(PriorError, match=said):
-        opened(path, **claim)
+    with pytest.raises(PriorError, match=said) as refusal:
+        opened(path, source="the authors' page", **claim)
+    assert said.startswith("num_head") or claim.get("noise_schedule") or re.search(SOURCE, str(refusal.value))
 
 
 def test_what_is_not_claimed_is_read_off_the_weights(tmp_path):
@@ -185,8 +188,9 @@ def test_a_wrong_file_is_refused_and_nothing_in_it_is_run(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     path = saved(tmp_path, random_unet(**BASE).state_dict())
     spoil(tmp_path / "checkpoint.pt")
-    with pytest.raises(PriorError, match=said):
+    with pytest.raises(PriorError, match=said) as refusal:
         opened(path, source="the authors' page")
+    assert re.search(SOURCE, str(refusal.value)) and path in str(refusal.value)
     assert not (tmp_path / "trapped").exists()
 
 
@@ -211,8 +215,11 @@ def test_a_wrong_file_is_refused_and_nothing_in_it_is_run(tmp_path, monkeypatch,
 def test_every_weight_has_its_place_and_every_place_its_weight(tmp_path, change, said):
     state = random_unet(**BASE).state_dict()
     change(state)
+    path = saved(tmp_path, state)
     with pytest.raises(PriorError, match=said):
-        opened(saved(tmp_path, state))
+        opened(path)
+    with pytest.raises(PriorError, match=f"{said}(.|\n)*get the file from the authors' page and put it at {path}$"):
+        opened(path, source="the authors' page")
 
 
 def test_the_hash_is_compared_and_kept(tmp_path):
@@ -220,14 +227,16 @@ def test_the_hash_is_compared_and_kept(tmp_path):
     digest = opened(path).sha256
     assert re.fullmatch("[0-9a-f]{64}", digest)
     assert opened(path, sha256=digest.upper()).sha256 == digest
-    with pytest.raises(PriorError, match=f"sha256 is {digest}, expected 0000"):
-        opened(path, sha256="0" * 64)
+    with pytest.raises(PriorError, match=f"sha256 is {digest}, expected 0000.*{SOURCE} at {path}"):
+        opened(path, sha256="0" * 64, source="the authors' page")
 
 
 def test_random_weights_are_an_error(tmp_path):
     path = saved(tmp_path, random_unet(**BASE).state_dict())
     with pytest.raises(PriorError, match=r"does not denoise: on a smooth 32 x 32 picture .*sanity_check=false"):
         load(path, **BASE)
+    with pytest.raises(PriorError, match=f"does not denoise.*{SOURCE} at {path}"):
+        load(path, source="the authors' page", **BASE)
 
 
 def test_weights_as_they_are_before_training_are_an_error(tmp_path):

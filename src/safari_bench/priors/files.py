@@ -2,13 +2,15 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
 
-__all__ = ["PriorError", "require", "sha256_of", "torch_weights"]
+__all__ = ["PriorError", "named", "require", "sha256_of", "torch_weights"]
 
 
 class PriorError(Exception):
@@ -27,7 +29,8 @@ def require(path: Path, source: str) -> None:
     remedy += ", or give the path of your copy with prior.checkpoint=..."
     if path.is_dir():
         raise PriorError(
-            f"prior.checkpoint: {path} is a folder, expected a .pt file; for a diffusers folder say prior=diffusers"
+            f"prior.checkpoint: {path} is a folder, expected a .pt file; for a diffusers folder say "
+            f"prior=diffusers, else {remedy}"
         )
     if not path.is_file():
         raise PriorError(f"prior.checkpoint: no file {path} (looked for at {path.absolute()}); {remedy}")
@@ -38,6 +41,21 @@ def require(path: Path, source: str) -> None:
             raise PriorError(f"{path}: {what}, not a checkpoint: the download went wrong; {remedy}")
     if not head:
         raise PriorError(f"{path}: an empty file: the download went wrong; {remedy}")
+
+
+@contextmanager
+def named(path: Path, source: str) -> Iterator[None]:
+    """A context whose refusals of a file that is there end with where to get the right one and where to put it.
+
+    Args:
+        source: as `require` takes it; where it is empty the messages stay as they are.
+    """
+    try:
+        yield
+    except PriorError as error:
+        if not source:
+            raise
+        raise PriorError(f"{error}; get the file from {source} and put it at {path}") from error
 
 
 def sha256_of(path: Path, expected: str | None) -> str:

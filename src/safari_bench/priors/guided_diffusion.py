@@ -14,7 +14,7 @@ from torch import Tensor
 
 from safari_bench.diffusion import EpsDenoiser, Schedule
 from safari_bench.priors import sanity
-from safari_bench.priors.files import PriorError, require, sha256_of, torch_weights
+from safari_bench.priors.files import PriorError, named, require, sha256_of, torch_weights
 from safari_bench.priors.guided_network import convert, read
 from safari_bench.priors.unet import Folded, UNetPrior
 
@@ -57,7 +57,7 @@ def load(
             do not tell; 64 in the networks of the paper.
         use_new_attention_order: which of two layouts the attention weights have; the weights do not tell either.
         noise_schedule: linear is the one that is known.
-        source: where to get the file, for the message that says it is missing.
+        source: where to get the file, for the messages that say it is missing or not the right one.
         sanity_check: refuse a network that does not denoise, see `sanity.check`; one call at image_size.
     Raises:
         PriorError: the file is missing, damaged, not only weights, another network than the flags say, or random.
@@ -66,10 +66,6 @@ def load(
         raise PriorError(f"prior.noise_schedule: got {noise_schedule}, expected linear, the one that samplers know")
     heads = _heads(num_heads, num_head_channels)
     path = Path(checkpoint)
-    require(path, source)
-    digest = sha256_of(path, sha256)
-    state = torch_weights(path)
-    architecture = read(state, checkpoint)
     expected = {
         "num_channels": num_channels,
         "num_res_blocks": num_res_blocks,
@@ -79,12 +75,16 @@ def load(
         "use_scale_shift_norm": use_scale_shift_norm,
         "resblock_updown": resblock_updown,
     }
-    _compare(architecture.flags(image_size), expected, checkpoint)
-    # With num_heads the 32 holds a place: it divides the channels of every layer, and `_set_heads` follows.
-    config = architecture.unet_config(image_size, num_head_channels or 32)
-    network = Folded(
-        _unet(config, convert(state, architecture, heads, use_new_attention_order, checkpoint), checkpoint)
-    )
+    require(path, source)
+    with named(path, source):
+        digest = sha256_of(path, sha256)
+        state = torch_weights(path)
+        architecture = read(state, checkpoint)
+        _compare(architecture.flags(image_size), expected, checkpoint)
+        # With num_heads the 32 holds a place: it divides the channels of every layer, and `_set_heads` follows.
+        config = architecture.unet_config(image_size, num_head_channels or 32)
+        weights = convert(state, architecture, heads, use_new_attention_order, checkpoint)
+        network = Folded(_unet(config, weights, checkpoint))
     if num_heads is not None:
         _set_heads(network.unet, num_heads)
     network.eval().requires_grad_(False)
@@ -95,7 +95,8 @@ def load(
     }
     prior = UNetPrior(network, EpsDenoiser(network, Schedule()), digest, settings)
     if sanity_check:
-        sanity.check(prior, network.side, checkpoint)
+        with named(path, source):
+            sanity.check(prior, network.side, checkpoint)
     return prior
 
 
