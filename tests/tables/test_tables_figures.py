@@ -121,3 +121,14 @@ def test_figures_are_the_same_bytes_and_need_no_numbers(run) -> None:
         data = draw()
         assert data[:4] == b"\x89PNG" and data == draw()
         assert b"matplotlib" not in data  # a version in it would change the bytes
+
+
+def test_methods_of_one_colour_differ_in_shape_and_filling(run) -> None:
+    for number in range(25):
+        run.cell(f"method_{number:02}", {"psnr": 1.0}, count=1)
+    styles = list(figures._styles(list(lines(load(run.folder)))).values())[1:]
+    assert len(styles) == 25 and len({(s["color"], s["marker"]) for s in styles}) == 25
+    for number in range(10):
+        first, second = styles[number], styles[number + 10] if number + 10 < 25 else styles[number]
+        assert first["color"] == second["color"] and second.get("markerfacecolor") == "white"
+        assert "markerfacecolor" not in first

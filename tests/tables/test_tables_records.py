@@ -65,6 +65,11 @@ def test_names_of_variants() -> None:
         "s [w=1]",
         "s [w=2]",
     ]
+    drawn = [1.0160177584759034, 1.0160188, 0.25, 3e-5, 2]
+    found = [name.removeprefix("s [x=").removesuffix("]") for name in names("s", *({"x": x} for x in drawn))]
+    assert found == ["1.016018", "1.016019", "0.25", "3e-05", "2"]  # as many digits as tell them apart
+    assert names("s", {"x": 0.123456789}, {"x": 0.2}) == ["s [x=0.1235]", "s [x=0.2]"]
+    assert names("s", {"x": 2.00001}, {"x": 2}) == ["s [x=2.00001]", "s [x=2]"]
     assert names("s", {"f": [1, 2]}, {"f": [1]}, {"f": ""}) == ["s [f=[1, 2]]", "s [f=[1]]", 's [f=""]']
 
 

@@ -19,7 +19,7 @@ def cells(text: str, task: str = "sr_x4") -> dict[str, dict[str, str]]:
     rows = [
         [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in block.splitlines() if row[:1] == "|"
     ]
-    heads = [head.split(" ")[0] for head in rows[0]]
+    heads = [head if " best of " in head else head.split(" ")[0] for head in rows[0]]
     return {row[0]: dict(zip(heads, row, strict=True)) for row in rows[2:]}
 
 
@@ -215,13 +215,33 @@ def test_the_overview_has_both_headline_scores_of_every_task_and_their_best(run)
     run.cell("safari", {"psnr": 19.0, "haarpsi": 0.7}, task="sr_x4")
     run.cell("dps", {"psnr": 25.0, "haarpsi": 0.8}, task="denoising")
     run.cell("safari", task="denoising", statuses={image: ("unsupported", "no") for image in "abcd"})
-    block = render_text(run.folder).split("### All tasks: PSNR ↑ / HaarPSI ↑")[1].split("\n#")[0]
+    title = "### All tasks, gaussian noise of sigma 0.05 on [-1, 1]: PSNR ↑ / HaarPSI ↑\n"
+    block = render_text(run.folder).split(title)[1].split("\n#")[0]
     rows = {
         row.split("|")[1].strip(): [c.strip() for c in row.split("|")[2:-1]] for row in block.splitlines() if "|" in row
     }
     assert rows["sampler"] == ["denoising", "sr_x4", "mean rank"]
     assert rows["dps"] == ["**25.00** / **0.800**", "**20.00** / 0.600", "**1.0** / **1.5**"]
     assert rows["safari"] == ["n/s", "19.00 / **0.700**", "2.0 / **1.5**"]
+
+
+def test_the_overview_says_which_task_has_which_noise(run) -> None:
+    loud = {"name": "x", "noise": "gaussian", "sigma": 0.1, "sigma_range": "zero_one"}
+    for task, spec in {"sr_x4": {}, "denoising": {"task": loud}, "hdr": {}}.items():
+        run.cell("dps", {"psnr": 20.0}, task=task, spec=spec)
+        run.cell("safari", {"psnr": 20.0}, task=task, spec=spec)
+    said = "gaussian noise of sigma 0.1 on [0, 1] (denoising); gaussian noise of sigma 0.05 on [-1, 1] (sr_x4, hdr)"
+    assert f"### All tasks, {said}: PSNR ↑\n" in render_text(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("calls", "says"), [((50, 50), "50"), ((12, 50), "at most 50, at least 12"), ((0, 50), "50"), ((0, 0), "")]
+)
+def test_the_caption_bounds_the_calls_of_the_prior(run, calls: tuple[int, int], says: str) -> None:
+    for sampler, nfe in zip(("tv", "dps"), calls, strict=True):
+        run.cell(sampler, {"psnr": 20.0, "nfe": nfe})
+    found = re.search(r"prior calls an image: (.*?) ·", render_text(run.folder))
+    assert (found[1] if found else "") == says
 
 
 def test_one_task_needs_no_overview_and_a_legend_can_be_left_out(run) -> None:

@@ -22,7 +22,7 @@ __all__ = ["cost", "distortion", "spectrum"]
 _COLUMNS = 4  # panels side by side
 _PANEL = 3.0, 2.6  # inches
 _LETTER, _LEADING = 0.085, 0.16  # inches: a wide letter and a line of the legend
-_MARKERS = "osD^v<>pPX*h"
+_MARKERS = "osD^v<>PX*"  # none that reads like another at four points
 _MOST = 64  # images that a spectrum is averaged over: the first ones of the dataset
 _REFERENCE = "reference"
 _CURVE: Mapping[str, Any] = {"markevery": (0.1, 0.2), "linewidth": 1}
@@ -190,8 +190,9 @@ def _styles(lines: Sequence[Line]) -> Styles:
     colors = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
     styles: dict[str, dict[str, Any]] = {_REFERENCE: {"color": "black", "marker": "", "label": _REFERENCE}}
     for number, label in enumerate(labels):
-        marker = _MARKERS[(number + number // 10) % len(_MARKERS)]
-        styles[label] = {"color": colors[number % 10], "marker": marker, "markersize": 4, "label": label}
+        again, color = divmod(number, 10)  # a colour's second method is hollow, and of another shape
+        style = {"color": colors[color], "marker": _MARKERS[(number + 3 * again) % 10], "markersize": 5, "label": label}
+        styles[label] = style | ({"markerfacecolor": "white"} if again % 2 else {})
     return styles
 
 

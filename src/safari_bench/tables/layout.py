@@ -89,13 +89,13 @@ def _precisions(lines: Sequence[Line]) -> list[str]:
 
 
 def _calls(records: Sequence[Record]) -> list[str]:
-    """The range of calls of the prior, over methods that call it."""
+    """The most calls of the prior that any image had, and the least, over methods that call it."""
     nfe = pd.concat([record.rows.nfe.astype(float) for record in records]).dropna()
     nfe = nfe[nfe > 0]
     if nfe.empty:
         return []
     least, most = int(nfe.min()), int(nfe.max())
-    return [str(most) if least == most else f"{least} to {most}"]
+    return [str(most) if least == most else f"at most {most}, at least {least}"]
 
 
 def different_measurements(lines: Sequence[Line]) -> int:
@@ -123,6 +123,16 @@ def _noise(task: Mapping[str, Any]) -> str:
     return f"{law} noise{''.join(said)}" if law not in (None, "none") else "no noise"
 
 
+def _noises(lines: Sequence[Line]) -> str:
+    """The noise of every task, with its unit; once if it is the same, else with the tasks it is of."""
+    tasks: dict[str, list[str]] = {}
+    for line in lines:
+        tasks.setdefault(_noise(line.first.spec["task"]), []).append(line.first.task)
+    if len(tasks) == 1:
+        return next(iter(tasks))
+    return "; ".join(f"{noise} ({', '.join(dict.fromkeys(names))})" for noise, names in tasks.items())
+
+
 def _overview(
     lines: Sequence[Line], numbers: Mapping[tuple[Any, ...], Any], ranks: pd.DataFrame, marks: Marks
 ) -> Iterator[Sheet]:
@@ -145,7 +155,8 @@ def _overview(
                 parts = [Part(_value(line, m, f).split(" ")[0], mark[m.name]) for m, f in found if f is not None]
             entries.append(list(dict.fromkeys(parts)))
         rows.append((label, [*entries, _mean_ranks(ranks, label, headline)]))
-    yield Sheet(dataset, f"All tasks: {' / '.join(m.heading for m in headline)}", [*tasks, "mean rank"], rows)
+    title = f"All tasks, {_noises(lines)}: {' / '.join(m.heading for m in headline)}"
+    yield Sheet(dataset, title, [*tasks, "mean rank"], rows)
 
 
 def _mean_ranks(ranks: pd.DataFrame, label: str, headline: Sequence[Metric]) -> list[Part]:

@@ -11,7 +11,7 @@ from scipy.stats import bootstrap, rankdata
 
 from safari_bench.ledger import COST, HEAD
 from safari_bench.tables.records import Line
-from safari_bench.tables.vocabulary import FACTS, METRICS, metric, rank
+from safari_bench.tables.vocabulary import FACTS, HEADLINE, METRICS, best_of, metric, rank
 
 __all__ = ["RESAMPLES", "interval", "per_image", "ranks", "scores", "summary", "wide"]
 
@@ -45,15 +45,16 @@ def summary(lines: Sequence[Line]) -> pd.DataFrame:
 
     Several seeds of an image are averaged first. n counts the images whose value is finite; with one the interval is
     NaN, with none the mean too. A line without any score is there with n = 0, for every metric its neighbours have.
-    A score of all pictures as one set has no interval; its n is the least of any seed.
+    A score of all pictures as one set has no interval; its n is the least of any seed. With k > 1 seeds the headline
+    scores have a second row, `vocabulary.best_of` k, over the images that every seed restored.
     """
     known: dict[tuple[str, str], set[str]] = {}
     for line in lines:
-        names = [*scores(line.rows.columns), *line.set_scores]
+        names = [*scores(line.rows.columns), *_best_over_seeds(line), *line.set_scores]
         known.setdefault((line.first.dataset, line.first.task), set()).update(names)
     found = []
     for line in lines:
-        first, images = line.first, _mean_over_seeds(line)
+        first, images = line.first, pd.concat([_mean_over_seeds(line), _best_over_seeds(line)], axis=1)
         task = first.spec["task"]
         for name in scores(known[first.dataset, first.task]):
             values = images[name].to_numpy() if name in images else np.empty(0)
@@ -152,3 +153,13 @@ def _mean_over_seeds(line: Line) -> pd.DataFrame:
     rows = line.rows
     rows = rows[rows.status == "ok"]
     return rows.groupby("image_id")[scores(rows.columns)].mean()
+
+
+def _best_over_seeds(line: Line) -> pd.DataFrame:
+    """The best of each headline score over all seeds, NaN for an image that one of them did not restore."""
+    k, of_image = len(line.records), line.rows[line.rows.status == "ok"].groupby("image_id")
+    found = {}
+    for name in (name for name in HEADLINE if k > 1 and name in line.rows):
+        best = of_image[name].max() if metric(name).best == "high" else of_image[name].min()
+        found[best_of(name, k)] = best.where(of_image[name].count() == k)
+    return pd.DataFrame(found)

@@ -1,7 +1,7 @@
 """Names for the configurations of one sampler that stand side by side, made of the keys in which they differ."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from safari_bench.ledger import flatten
@@ -28,9 +28,10 @@ def name_variants(sampler: str, specs: Mapping[str, Mapping[str, Any]]) -> dict[
     if len({tuple(_value(leaves, p) for p in terse) for leaves in flat.values()}) == len(flat):
         differing = terse
     short = {p: _shortest(p, differing) for p in differing}
+    digits = {p: _digits([leaves[p] for leaves in flat.values() if p in leaves]) for p in differing}
     named = {}
     for key, leaves in flat.items():
-        said = ", ".join(f"{short[p]}={_value(leaves, p)}" for p in differing if p in leaves)
+        said = ", ".join(f"{short[p]}={_value(leaves, p, digits[p])}" for p in differing if p in leaves)
         named[key] = f"{sampler} [{said}]" if said else sampler, tuple(_order(leaves.get(p)) for p in differing)
     return named
 
@@ -44,13 +45,21 @@ def _shortest(path: str, among: list[str]) -> str:
     return path
 
 
-def _value(leaves: Mapping[str, Any], path: str) -> str:
-    """As a person would type it; text that reads as something else is quoted."""
+def _digits(values: Sequence[Any]) -> int:
+    """How many significant digits tell numbers apart, at least four: a search draws sixteen of them."""
+    numbers = {float(value) for value in values if isinstance(value, int | float)}
+    return next((d for d in range(4, 17) if len({f"{number:.{d}g}" for number in numbers}) == len(numbers)), 17)
+
+
+def _value(leaves: Mapping[str, Any], path: str, digits: int = 17) -> str:
+    """As a person would type it, a number with `digits`; text that reads as something else is quoted."""
     if path not in leaves:
         return ""
     value = leaves[path]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, float):
+        return min(json.dumps(value), f"{value:.{digits}g}", key=len)
     if not isinstance(value, str):
         return json.dumps(value)
     try:

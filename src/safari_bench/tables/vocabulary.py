@@ -4,15 +4,16 @@ A name that is not listed still gets its row or column, after those that are, in
 """
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from safari_bench.ledger import COST
 
-__all__ = ["FACTS", "HEADLINE", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "metric", "rank"]
+__all__ = ["FACTS", "HEADLINE", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "best_of", "metric", "rank"]
 
 #: stands where there is no number and no picture.
 NOTHING = "\N{EN DASH}"
@@ -96,6 +97,8 @@ class Metric:
         return abs(value - self.best)
 
 
+#: what `best_of` makes
+_BEST_OF = re.compile(r"(.+)_best_of_(\d+)")
 _SET = "{}, restorations as a set against their references; in brackets how many"
 _LPIPS = "learned perceptual distance ({}), 0 for equal images"
 _SPECTRUM = "power spectrum, {} of Nyquist: dB of power too much (positive) or too little (negative)"
@@ -128,7 +131,18 @@ METRICS = {m.name: m for m in _ALL}
 
 def metric(name: str) -> Metric:
     """What is known of a column; an unknown one has no direction."""
+    found = _BEST_OF.fullmatch(name)
+    if found and found[1] in METRICS:
+        of, k = METRICS[found[1]], found[2]
+        said = f"best of {k} seeds per image, chosen with the reference: not an estimate, so never marked or ranked"
+        # without a direction nothing is best: neither marks nor tests nor ranks see the column
+        return replace(of, name=name, title=f"{of.title} best of {k}", best=None, meaning=f"{of.title}, {said}")
     return METRICS.get(name) or Metric(name, name, None, 3, False, "not known to the tables")
+
+
+def best_of(name: str, k: int) -> str:
+    """The column of a score's best of k seeds."""
+    return f"{name}_best_of_{k}"
 
 
 def rank(name: str, known: Sequence[str]) -> tuple[int, str]:
