@@ -1,6 +1,5 @@
 """LPIPS, FID and KID as a person meets them: in a run, in a run scored later, and without the weights."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -218,39 +217,3 @@ def test_mistakes_are_explained(nothing, capsys, words, said):
     message = capsys.readouterr().err
     assert said in message
     assert "Traceback" not in message
-
-
-def test_weights_are_listed_and_checked(published, capsys):
-    assert main(["weights"]) == 0
-    said = capsys.readouterr().out
-    for backbone in BACKBONES.values():
-        assert f"ok: {published / backbone.file}, sha256 {backbone.prefix}" in said
-    assert main(["weights", "check"]) == 0
-
-
-def test_what_is_absent_or_wrong_is_listed_and_fails_the_check(published, nothing, tmp_path, capsys):
-    own = tmp_path / "own"
-    own.mkdir()
-    shutil.copy(published / BACKBONES["alexnet"].file, own)
-    (own / BACKBONES["vgg16"].file).write_bytes(b"half a download")
-    for action, code in (("list", 0), ("check", 1)):
-        assert main(["weights", action, f"metrics.weights_dir={own}"]) == code
-        vgg, alex, inception = capsys.readouterr().out.splitlines()[1:]
-        assert "not usable" in vgg and "expected" in vgg
-        assert "ok: " in alex and str(own) in alex
-        assert "absent" in inception and BACKBONES["inception"].url in inception
-    assert main(["weights", "check", f"metrics.weights_dir={published}"]) == 0
-
-
-def test_weights_are_fetched_where_there_is_network(published, nothing, tmp_path, monkeypatch, capsys):
-    for name, backbone in dict(BACKBONES).items():
-        near = (published / backbone.file).as_uri()
-        monkeypatch.setitem(BACKBONES, name, dataclasses.replace(backbone, url=near))
-    assert main(["weights", "fetch"]) == 0
-    assert capsys.readouterr().out.count(f"ok: {nothing}") == 3
-    monkeypatch.setitem(BACKBONES, "vgg16", dataclasses.replace(BACKBONES["vgg16"], url="http://127.0.0.1:9/none"))
-    assert main(["weights", "fetch", f"metrics.weights_dir={tmp_path / 'own'}"]) == 0  # in torch hub's folder by now
-    shutil.rmtree(nothing)
-    assert main(["weights", "fetch", f"metrics.weights_dir={tmp_path / 'own'}"]) == 1
-    said = capsys.readouterr().out
-    assert "refused" in said and said.count(f"ok: {tmp_path / 'own'}") == 2

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from safari_bench.cli import main
-from safari_bench.data import DataError, Ffhq, ImageNet, to_uint8
+from safari_bench.data import DataError, Ffhq, Folder, ImageNet, TooFew, to_uint8
 
 
 def picture(seed: int, h: int, w: int) -> np.ndarray:
@@ -125,6 +125,19 @@ class TestImageNet:
         (tmp_path / "list.txt").write_text(f"{val(9)}.JPEG\n")
         with pytest.raises(DataError, match=f"no image of the folder: {val(9)}"):
             ImageNet(tmp_path, size=32, n=None, subset=tmp_path / "list.txt")
+
+    def test_a_list_shorter_than_n_is_named(self, tmp_path: Path) -> None:
+        for number in range(1, 4):
+            save(tmp_path / f"{val(number)}.JPEG", picture(number, 32, 32))
+        (tmp_path / "list.txt").write_text(f"{val(3)}\n{val(1)}\n")
+        said = r"n: got 1000, but the list .*/list\.txt has 2 images; expected 1 to 2, or null for all"
+        with pytest.raises(TooFew, match=said) as error:
+            ImageNet(tmp_path, size=32, subset=tmp_path / "list.txt")
+        assert (error.value.got, error.value.wanted) == (2, 1000)
+        with pytest.raises(TooFew, match=r"but the list .*/list\.txt has 2 images"):
+            Folder(tmp_path, size=32, n=3, subset=tmp_path / "list.txt")
+        with pytest.raises(TooFew, match=r"but split validation in .* has 3 images"):
+            ImageNet(tmp_path, size=32)
 
     def test_tuning_images_are_not_those_that_are_tested_first(self, tmp_path: Path) -> None:
         for number in (1, 49001):

@@ -36,13 +36,17 @@ def _line(backbone: Backbone, place: str | None, download: bool) -> bool:
     what = f"{backbone.scores:10}  {backbone.file}  {backbone.megabytes} MB"
     try:
         found = find(backbone, place)
-        if found is None and download:
-            found = fetch(backbone, place)
     except WeightsError as error:
         print(f"{what}  not usable: {error}")
         return False
+    said = backbone.url
+    if found is None and download:
+        try:
+            found = fetch(backbone, place)
+        except WeightsError as error:
+            said = f"{error}; where there is a network, put that file into {folders(place)[0]}"
     if found is None:
-        print(f"{what}  absent; {backbone.url}")
+        print(f"{what}  absent; {said}")
         return False
     print(f"{what}  ok: {found.path}, sha256 {found.sha256}")
     return True

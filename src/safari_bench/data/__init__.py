@@ -2,7 +2,7 @@
 
 from safari_bench.data.codec import encode_png, from_uint8, read_image, to_uint8
 from safari_bench.data.collections import Ffhq, ImageNet
-from safari_bench.data.contract import DataError, Dataset, Record, digest
+from safari_bench.data.contract import DataError, Dataset, Record, TooFew, digest
 from safari_bench.data.folder import Folder
 from safari_bench.data.leaves import Leaves, leaf_generator, leaf_picture
 from safari_bench.data.listing import safe_name
@@ -22,6 +22,7 @@ __all__ = [
     "Photos",
     "Pictures",
     "Record",
+    "TooFew",
     "digest",
     "encode_png",
     "from_uint8",

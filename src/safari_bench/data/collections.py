@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from safari_bench.data.contract import DataError, first
+from safari_bench.data.contract import DataError, TooFew, first
 from safari_bench.data.listing import choose, find_images
 from safari_bench.data.pictures import Pictures
 from safari_bench.data.recipes import Recipe
@@ -57,9 +57,11 @@ class Ffhq(Pictures):
         chosen = [(image, images[image]) for image in wanted if image in images]
         if len(chosen) < len(wanted):
             absent = [image for image in wanted if image not in images]
-            raise DataError(
+            raise TooFew(
                 f"dataset.root {place}: got {len(chosen)} of the {len(wanted)} pictures of split {split}, without "
-                f"{_few(absent)}; {_FFHQ_SOURCE}, or take fewer with dataset.n"
+                f"{_few(absent)}; {_FFHQ_SOURCE}, or take fewer with dataset.n",
+                len(chosen),
+                len(wanted),
             )
         super().__init__("ffhq", place, split, chosen, list(images), Recipe.parse("square", size), manifest)
 
@@ -99,7 +101,8 @@ class ImageNet(Pictures):
         if subset:
             # lists give files as they lie elsewhere, some with a label: n01440764/ILSVRC2012_val_00000293.JPEG 0
             images = choose(images, subset, lambda entry: Path(entry.split()[0]).stem)
-        chosen = first([(image, found[image]) for image in images], n, f"split {split} in {place}")
+        where = f"the list {subset}" if subset else f"split {split} in {place}"
+        chosen = first([(image, found[image]) for image in images], n, where)
         recipe = Recipe.parse("guided_crop", size)
         super().__init__("imagenet", place, split, chosen, list(found), recipe, manifest)
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["DataError", "Dataset", "Pixels", "Record", "description", "digest", "first", "records_digest"]
+__all__ = ["DataError", "Dataset", "Pixels", "Record", "TooFew"]
+__all__ += ["description", "digest", "first", "records_digest"]
 
 #: an 8-bit RGB picture, (h, w, 3)
 Pixels = NDArray[np.uint8]
@@ -19,6 +20,19 @@ T = TypeVar("T")
 
 class DataError(ValueError):
     """Images, or the request for them, are not as they should be. Says what, got, expected and remedy."""
+
+
+class TooFew(DataError):
+    """Some of the images asked for are there, but not all.
+
+    Attributes:
+        got: how many there are.
+        wanted: how many were asked for.
+    """
+
+    def __init__(self, message: str, got: int, wanted: int) -> None:
+        super().__init__(message)
+        self.got, self.wanted = got, wanted
 
 
 @dataclass(frozen=True)
@@ -96,10 +110,10 @@ def first(items: Sequence[T], n: int | None, where: str) -> list[T]:
     """The first n items, or all of them if n is None.
 
     Raises:
-        DataError: if n is below 1 or above the number of items in `where`.
+        DataError: if n is below 1.
+        TooFew: if n is above the number of items in `where`.
     """
     if n is not None and not 1 <= n <= len(items):
-        raise DataError(
-            f"dataset.n: got {n}, but {where} has {len(items)} images; expected 1 to {len(items)}, or null for all"
-        )
+        said = f"dataset.n: got {n}, but {where} has {len(items)} images; expected 1 to {len(items)}, or null for all"
+        raise TooFew(said, len(items), n) if n > len(items) else DataError(said)
     return list(items[:n])

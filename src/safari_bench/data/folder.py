@@ -43,5 +43,5 @@ class Folder(Pictures):
         place = Path(root) / split if split else Path(root)
         images = find_images(place)
         chosen = choose(images, subset) if subset else images
-        picked = first(list(chosen.items()), n, str(place))
+        picked = first(list(chosen.items()), n, f"the list {subset}" if subset else str(place))
         super().__init__(name, place, split, picked, list(images), Recipe.parse(recipe, size), manifest)
