@@ -1,11 +1,15 @@
 """The inner problems of samplers: conjugate gradients against dense solutions, and against the SVD route."""
 
+import functools
+import warnings
+
 import numpy as np
 import pytest
 import torch
-from dense_oracles import CASES, built, draw
+from dense_oracles import CASES, built, draw, streams
 
-from safari_bench.operators import LinearOperator, SVDOperator, conjugate_gradients, prox, solve
+from safari_bench.operators import GaussianBlur, LinearOperator, SVDOperator, conjugate_gradients, inner, prox, solve
+from safari_bench.operators.inner import ACCURACY
 
 NAMES = list(CASES)
 #: where 500 steps from 0 reach A^+ y: gains that vanish or stay above a hundredth of the largest
@@ -27,6 +31,7 @@ class Hidden(LinearOperator):
         self.image_shape, self.batch = operator.image_shape, operator.batch
         self.device, self.dtype = operator.device, operator.dtype
         self.A, self.adjoint, self.pinv = operator.A, operator.adjoint, operator.pinv
+        self.image_like, self.baseline = operator.image_like, operator.baseline
 
     def A(self, x):
         """Replaced by the operator's own."""
@@ -41,17 +46,77 @@ def pair(name: str, dtype: torch.dtype = torch.float64):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("c", [0.05**2, 1.0])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ("c", "dtype"),
+    [(c, torch.float64) for c in (1.8e-7, 1e-5, 1e-3, 0.05**2, 1.0)]  # DiffPIR's rho begins at 1.8e-7
+    + [(c, torch.float32) for c in (1e-3, 0.05**2, 1.0)],
+)
 def test_both_routes_agree(name, c, dtype):
     operator, hidden, x, y = pair(name, dtype)
     assert not isinstance(hidden, SVDOperator)
-    r = y - operator.A(torch.zeros_like(x))
-    exact = solve(operator, r, c)
-    assert (solve(hidden, r, c) - exact).abs().max() < 1e-4 * max(1, exact.abs().max())
-    torch.testing.assert_close(operator.adjoint(solve(hidden, r, c)), operator.adjoint(exact), rtol=0, atol=1e-4)
     guess = draw(x.shape, 3, dtype)
     torch.testing.assert_close(prox(hidden, y, guess, c), prox(operator, y, guess, c), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("c", [1e-3, 0.05**2, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_both_routes_solve(name, c, dtype):
+    operator, hidden, _, y = pair(name, dtype)
+    exact, u = solve(operator, y, c), solve(hidden, y, c)
+    assert (u - exact).abs().max() < 1e-4 * max(1, exact.abs().max())
+    torch.testing.assert_close(operator.adjoint(u), operator.adjoint(exact), rtol=0, atol=1e-4)
+
+
+def test_the_accuracy_asked_for_is_reached_and_not_much_more():
+    """The bound of the error is one, and tight enough not to waste steps; with one damping per image."""
+    operator = GaussianBlur((1, 12, 12), streams(), taps=7, std=1.5, boundary="reflect")
+    x, guess = draw((3, 1, 12, 12), 1), draw((3, 1, 12, 12), 3)
+    y, rho = operator.A(x) + 0.05 * draw(x.shape, 2), torch.tensor([1e-6, 1e-4, 1e-2], dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = prox(Hidden(operator), y, guess, rho)
+    errors = (found - prox(operator, y, guess, rho)).square().flatten(1).mean(1).sqrt()
+    assert (errors < ACCURACY).all()
+    assert (errors > 0.05 * ACCURACY).all()
+    assert torch.equal(found, prox(Hidden(operator), y, guess, rho))
+    for i in range(3):
+        alone = prox(Hidden(operator), y[i : i + 1], guess[i : i + 1], rho[i : i + 1])
+        torch.testing.assert_close(alone[0], found[i], rtol=0, atol=1e-9)
+
+
+def test_a_warning_says_where_the_accuracy_cannot_be_had(monkeypatch):
+    blur = functools.partial(GaussianBlur, (1, 12, 12), taps=7, std=1.5, boundary="reflect")
+    y = draw((1, 1, 12, 12), 2)
+    with pytest.warns(UserWarning, match="off by more than 0.0001.*float32.*precision=fp64"):
+        solve(Hidden(blur(streams(dtype=torch.float32))), y.float(), 1e-6)
+    monkeypatch.setattr(inner, "MOST", 20)
+    with pytest.warns(UserWarning, match="Hidden.*20 steps"):
+        solve(Hidden(blur(streams())), y, 1e-6)
+
+
+def test_an_image_that_is_not_finite_stops_at_once_and_alone():
+    operator = Hidden(built("bicubic_x4")[0])
+    r = draw((2, *operator.A(draw((1, *operator.image_shape), 1)).shape[1:]), 2)
+    alone, calls, A = solve(operator, r[1:], 0.1), [], operator.A
+    r[0, 0, 0, 0] = torch.nan
+    operator.A = lambda x: (calls.append(1), A(x))[1]
+    u = solve(operator, r, 0.1)
+    assert torch.isnan(u[0]).any()
+    torch.testing.assert_close(u[1:], alone, rtol=0, atol=1e-9)
+    assert len(calls) < 100
+
+
+@pytest.mark.parametrize("c", [0.0, 0.01])
+def test_solutions_are_differentiable_without_keeping_their_steps(c):
+    """By the rule for a symmetric inverse: the gradient of <w, M^{-1} r> is M^{-1} w; and again, of its square."""
+    operator, hidden, _, y = pair("bicubic_x4")
+    w, r = draw(y.shape, 5), y.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad((w * solve(hidden, r, c)).sum(), r)
+    torch.testing.assert_close(gradient, solve(operator, w, c), rtol=0, atol=1e-4)
+    (first,) = torch.autograd.grad(solve(hidden, r, c).square().sum(), r, create_graph=True)
+    (second,) = torch.autograd.grad((w * first).sum(), r)
+    torch.testing.assert_close(second, 2 * solve(operator, solve(operator, w, c), c), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,6 +153,16 @@ def test_without_damping_both_routes_agree(name, dtype):
     operator, hidden, x, _ = pair(name, dtype)
     y = draw(operator.A(x).shape, 2, dtype)
     torch.testing.assert_close(solve(hidden, y, 0.0), solve(operator, y, 0.0), rtol=0, atol=1e-4)
+    no_gradient = Hidden(operator)  # then by conjugate gradients
+    no_gradient.pinv = torch.no_grad()(operator.pinv)
+    torch.testing.assert_close(solve(no_gradient, y, 0.0), solve(operator, y, 0.0), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WELL_CONDITIONED])
+def test_without_damping_an_ill_conditioned_operator_is_inverted_as_its_pinv_does(name):
+    operator, hidden, _, y = pair(name)
+    exact = solve(operator, y, 0.0)
+    assert (solve(hidden, y, 0.0) - exact).abs().max() < 1e-6 * exact.abs().max()
 
 
 @pytest.mark.parametrize("c", [0.0, 0.3])
