@@ -12,7 +12,10 @@ Deviations
 - A is linear: the pseudo-inverses of non-linear measurements (JPEG) that the paper also has are left out;
 - the start's A^+ is damped by sigma_y^2, which is the posterior mean under N(0, I): of a blurred and noisy y, A^+ makes
   an image thousands of times too bright. It is A^+ itself without noise, and with `author_code`;
-- where the operator has no SVD, A A^T + c I is inverted by conjugate gradients.
+- where the operator has no SVD, A A^T + c I is inverted by conjugate gradients, and for c = 0 (sigma_y = 0, or
+  `author_code`) by the operator's own A^+ and its transpose. On a reflected blur of 16 px ten steps then end within
+  8e-7 of the SVD's with sigma_y = 0.05. Without noise it is 5e-12 in float64 but 2e-3 in float32, whose digits an
+  ill-conditioned A^+ uses up.
 """
 
 import math
