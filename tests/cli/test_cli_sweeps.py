@@ -129,7 +129,7 @@ def test_jobs_that_died_without_a_word_are_noticed(tmp_path, capsys):
     report(folder, 0, sweeps.Ending("a", "cell a", "done"))
     report(folder, 1, sweeps.Ending("b", "cell b", "done"), ended=False)
     assert sweeps.finish() == 1
-    assert "out of memory): jobs 2, 3" in capsys.readouterr().out
+    assert "out of memory): jobs 2-3" in capsys.readouterr().out
     assert sweeps.current() is None and sweeps.finish() == 0
 
 
@@ -143,6 +143,33 @@ def test_a_shared_cell_counts_once_and_by_what_matters_most(tmp_path, capsys):
     assert sweeps.finish() == 0
     found = summary(capsys.readouterr().out)
     assert (found["cells"], found["done"], found["skipped as done"], found["left to others"]) == (2, 1, 0, 1)
+
+
+def test_a_reason_that_many_share_is_said_once(tmp_path, capsys):
+    sweeps.begin(tmp_path, 140)
+    folder = sweeps.current().folder
+    for job in range(140):
+        lacks = "no file b.pt" if job == 69 else "no file a.pt"
+        endings = [sweeps.Ending(f"job {job + 1}", f"job {job + 1}", "failed", lacks)]
+        if job in (5, 7):
+            endings.append(sweeps.Ending(f"x{job}", f"cell x{job}", "unsupported", "needs an SVD"))
+        report(folder, job, *endings)
+    assert sweeps.finish() == 1
+    said = capsys.readouterr().out
+    assert summary(said)["failed"] == 140
+    assert said.splitlines()[1:] == [
+        "  failed: 139 cells (jobs 1-69, 71-140): no file a.pt",
+        "  failed: job 70: no file b.pt",
+        "  unsupported: 2 cells (jobs 6, 8): needs an SVD",
+        "the same command again does only what is missing",
+    ]
+
+
+def test_cells_of_one_job_that_share_a_reason(tmp_path, capsys):
+    sweeps.begin(tmp_path, 1)
+    report(sweeps.current().folder, 0, *(sweeps.Ending(c, c, "failed", "disk full") for c in "ab"))
+    assert sweeps.finish() == 1
+    assert "\n  failed: 2 cells (job 1): disk full\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

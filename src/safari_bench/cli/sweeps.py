@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -143,13 +143,13 @@ def finish() -> int:
         return 0
     reports = {int(path.stem): json.loads(path.read_bytes()) for path in sweep.folder.glob("*.json")}
     lost = [number for number in range(sweep.total) if not reports.get(number, {"ended": False})["ended"]]
-    endings = [Ending(**found) for number in sorted(reports) for found in reports[number]["endings"]]
-    cells: dict[str, Ending] = {}
-    for found in sorted(endings, key=lambda found: _STATES.index(found.state), reverse=True):
-        cells[found.cell] = found
-    _print(cells, len(reports), lost)
+    endings = [(Ending(**found), number + 1) for number in sorted(reports) for found in reports[number]["endings"]]
+    cells: dict[str, tuple[Ending, int]] = {}
+    for found, job in sorted(endings, key=lambda pair: _STATES.index(pair[0].state), reverse=True):
+        cells[found.cell] = found, job
+    _print(list(cells.values()), len(reports), lost)
     _clear(sweep)
-    return int(bool(lost) or any(found.state == _FAILED for found in cells.values()))
+    return int(bool(lost) or any(found.state == _FAILED for found, _ in cells.values()))
 
 
 def _own() -> Sweep | None:
@@ -165,14 +165,15 @@ def _clear(sweep: Sweep) -> None:
     del os.environ[_FOLDER]
 
 
-def _print(cells: Mapping[str, Ending], jobs: int, lost: list[int]) -> None:
-    counts = {state: sum(found.state == state for found in cells.values()) for state in _STATES}
+def _print(cells: Sequence[tuple[Ending, int]], jobs: int, lost: Sequence[int]) -> None:
+    """cells: what became of each, with the number of the job that says so."""
+    counts = {state: sum(found.state == state for found, _ in cells) for state in _STATES}
     order = (_DONE, _SKIPPED, _UNSUPPORTED, _FAILED, _BUSY)
     said = ", ".join(f"{counts[state]} {state}" for state in order if counts[state] or state != _BUSY)
     print(f"sweep: {jobs} jobs, {len(cells)} cells: {said}")
-    lines = [f"  {f.state}: {f.what}: {f.reason}" for s in _STATES for f in cells.values() if f.state == s and f.reason]
+    lines = _reasons(cells)
     if lost:
-        numbers = ", ".join(str(number + 1) for number in lost)
+        numbers = _ranges([number + 1 for number in lost])
         lines.append(f"  ended without a word (interrupted, killed, or out of memory): jobs {numbers}")
     print("\n".join(lines[:_SHOWN]), end="\n" if lines else "")
     if len(lines) > _SHOWN:
@@ -180,6 +181,34 @@ def _print(cells: Mapping[str, Ending], jobs: int, lost: list[int]) -> None:
     if counts[_FAILED] or counts[_BUSY] or lost:
         print("the same command again does only what is missing")
     sys.stdout.flush()
+
+
+def _reasons(cells: Sequence[tuple[Ending, int]]) -> list[str]:
+    """One line per reason: many cells may share one, such as a checkpoint that is missing."""
+    lines = []
+    for state in _STATES:
+        alike: dict[str, list[tuple[Ending, int]]] = {}
+        for found, job in cells:
+            if found.state == state and found.reason:
+                alike.setdefault(found.reason, []).append((found, job))
+        for reason, group in alike.items():
+            jobs = _ranges({job for _, job in group})
+            what = (
+                group[0][0].what if len(group) == 1 else f"{len(group)} cells (job{'s' * (not jobs.isdigit())} {jobs})"
+            )
+            lines.append(f"  {state}: {what}: {reason}")
+    return lines
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """1, 2, 3, 7 as "1-3, 7"."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def _first_line(text: str) -> str:
