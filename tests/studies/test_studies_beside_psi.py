@@ -11,7 +11,7 @@ from safari_bench.studies import study
 from safari_bench.studies.curves import best_levels, changes, curve_key
 from safari_bench.studies.failures import failures
 from safari_bench.studies.frame import RESPONSES, failing, load_study, with_psi
-from safari_bench.studies.sections import steps_section
+from safari_bench.studies.sections import curve_section, steps_section
 from safari_bench.studies.steps import chosen, pairs
 
 
@@ -46,6 +46,16 @@ def test_the_best_level_is_the_one_with_the_highest_score_or_the_least_failure()
     assert psnr.best in (0.25, 0.5) and psnr.ci_low > 0
     rival = table[(table.response == "psnr") & (table.other != 0.125)].iloc[0]
     assert rival.ci_low < 0 < rival.ci_high or rival.advantage < 0.03
+
+
+def test_the_page_says_what_the_best_level_can_be_told_from() -> None:
+    frame = along_cutoff()
+    level = frame.cutoff.map({0.125: 0.0, 0.25: 1.0, 0.5: 1.0})
+    frame = frame.assign(haarpsi=0.5 + level + 0.001 * frame.psnr, excess=0.0)
+    text = "\n".join(curve_section(changes(frame, "cutoff"), best_levels(frame, "cutoff"), "cutoff"))
+    (line,) = (line for line in text.splitlines() if line.startswith("- photos, sr_x4, HaarPSI: "))
+    assert "better than 0.125 (+1.0" in line and "not distinguishable from" in line
+    assert "- photos, sr_x4, excess of power: the same at every level." in text
 
 
 def test_two_keys_or_step_sizes_have_no_curve() -> None:
@@ -94,6 +104,10 @@ def test_the_page_counts_verdicts_that_turn(gap: float, opposite: int) -> None:
     text = "\n".join(steps_section(chosen(frame), pairs(frame)))
     assert f"{opposite} are beyond chance both ways with opposite signs" in text
     assert f"changes on {int(gap < 0)} of 1 tasks" in text
+    ones = {words: f"HaarPSI of spatial and frequency less that of spatial only, {words}: above 0 on " for words in
+            ("one zeta", "each its own")}  # fmt: skip
+    assert ones["one zeta"] + "1, below 0 on 0" in text
+    assert ones["each its own"] + ("0, below 0 on 1" if gap < 0 else "1, below 0 on 0") in text
     assert "spatial only (12)" in text and "Best at an edge of what was tried: spatial only." in text
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from safari_bench.studies.components import BOTH
 from safari_bench.studies.frame import FAILURES, RESPONSES, SIGNATURES
-from safari_bench.studies.wording import bare, heads, judged, level, mean_cell, number, side, table
+from safari_bench.studies.wording import bare, heads, judged, level, mean_cell, number, side, table, tally
 
 __all__ = ["curve_section", "failures_section", "signatures_section", "steps_section"]
 
@@ -32,12 +33,7 @@ def curve_section(changes: pd.DataFrame, best: pd.DataFrame, key: str) -> Iterat
         rows_: list[Any] = list(group.itertuples())
         unit = RESPONSES[str(place[2])][1]
         name = FAILURES[str(place[2])][0] if place[2] in FAILURES else RESPONSES[str(place[2])][0]
-        others = [
-            f"{'better than' if side(row) > 0 else 'not distinguishable from'} {level(row.other)} "
-            f"({judged(row.advantage, row.ci_low, row.ci_high, unit)})"
-            for row in rows_
-        ]
-        said.append(f"- {place[0]}, {place[1]}, {name}: {level(rows_[0].best)}; {', '.join(others)}.")
+        said.append(f"- {place[0]}, {place[1]}, {name}: {_best(rows_, unit)}.")
     yield "\n".join(said)
 
 
@@ -137,6 +133,18 @@ def failures_section(found: pd.DataFrame) -> Iterator[str]:
     yield "\n".join(lines)
 
 
+def _best(rows: list[Any], unit: str) -> str:
+    """The best level, and from which others it can be told; rows of `curves.best_levels` for one response."""
+    if all(row.advantage == row.ci_low == row.ci_high == 0 for row in rows):
+        return "the same at every level"
+    others = [
+        f"{'better than' if side(row) > 0 else 'not distinguishable from'} {level(row.other)} "
+        f"({judged(row.advantage, row.ci_low, row.ci_high, unit)})"
+        for row in rows
+    ]
+    return f"{level(rows[0].best)}; {', '.join(others)}"
+
+
 def _order(zetas: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[str]:
     """The settings from best to worst at one zeta and each at its own; pairs: those of HaarPSI."""
     verdicts = {
@@ -150,9 +158,15 @@ def _order(zetas: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[str]:
     yield "## Does the order of the settings change when each has its own step size?"
     yield (
         f"By mean HaarPSI the order of the settings changes on {moved} of {len(orders)} tasks. "
-        f" Of {len(verdicts['shared'])} differences between two settings {clear[0]} are beyond chance where one "
+        f"Of {len(verdicts['shared'])} differences between two settings {clear[0]} are beyond chance where one "
         f"zeta serves all, {clear[1]} where each setting has its own, and {turned} are beyond chance both ways with "
         "opposite signs."
+    )
+    both = pairs[pairs.one == BOTH].rename(columns={"difference": "value"})
+    yield "\n".join(
+        f"- HaarPSI of {BOTH} less that of {other}, {words}: {tally(list(group.itertuples()), ('above 0', 'below 0'))}."
+        for other, of in both.groupby("other", sort=False)
+        for words, group in (("one zeta", of[of.steps == "shared"]), ("each its own", of[of.steps == "own"]))
     )
     yield "\n".join(
         f"- {dataset}, {task}: at {level(shared[0][1])} for all: {' > '.join(name for name, _ in shared)}; "
