@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_samplers_exact import PRIOR, SHAPE, setting
 
-from safari_bench.diffusion import Counted
+from safari_bench.diffusion import Counted, NotFinite
 from safari_bench.operators import PhaseRetrieval, SVDOperator, Unsupported
 from safari_bench.rng import Streams
 from safari_bench.samplers import DPS, Restarts
@@ -75,7 +75,66 @@ def test_the_first_run_is_the_samplers_own():
     assert torch.equal(Restarts(sampler=DPS(steps=5), n=1).restore(y, operator, 0.05, PRIOR, new(), iter), alone)
 
 
-def test_a_run_that_is_not_finite_is_not_kept_unless_all_are():
+class Diverging:
+    """A prior that breaks the images named for a run, (run, place), in the middle of it."""
+
+    schedule = PRIOR.schedule
+
+    def __init__(self, broken, steps, value=torch.nan):
+        self.broken, self.steps, self.value, self.calls = broken, steps, value, 0
+
+    def predict(self, x_t, t, *, clip=False):
+        run, step = divmod(self.calls, self.steps)
+        self.calls += 1
+        prediction = PRIOR.predict(x_t, t, clip=clip)
+        for place in range(len(x_t)):
+            if (run, place) in self.broken and step == 2:
+                scale = torch.ones(len(x_t), 1, 1, 1)
+                scale[place] = self.value
+                prediction = prediction._replace(x0_hat=prediction.x0_hat * scale)
+        return prediction
+
+
+def restore_diverging(broken, keep="best", value=torch.nan):
+    """(images, counts) of three runs of five steps on images a, b and c, as the runner has it done."""
+    operator, _, y = setting("sr", 0.05, 3)
+    streams = Streams(0, "t", ["a", "b", "c"], dtype=torch.float64)
+    counted = Counted(Diverging(broken, 5, value))
+    restarts = Restarts(sampler=DPS(steps=5), n=3, keep=keep)
+    x_hat = restarts.restore(y.expand(3, *y.shape[1:]), operator, 0.05, counted, streams, iter)
+    return x_hat, (counted.nfe, counted.n_backward)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_run_that_diverges_is_not_kept_and_costs_the_other_images_nothing(value):
+    """Each image gets the best of the runs in which it stayed finite; calls are counted as configured."""
+    usual, counts = restore_diverging(set())
+    kept, same = restore_diverging({(0, 0), (1, 0), (2, 1)}, value=value)
+    assert counts == same == (15, 15)
+    assert torch.equal(kept[2], usual[2])
+    operator, _, y = setting("sr", 0.05, 3)
+    runs = []
+    for k in range(3):
+        ids = ["a", "b", "c"] if k == 0 else [f"{i}\x1frun {k}" for i in "abc"]
+        streams = Streams(0, "t", ids, dtype=torch.float64)
+        runs.append(DPS(steps=5).restore(y.expand(3, *y.shape[1:]), operator, 0.05, PRIOR, streams, iter))
+    misfits = torch.stack([(y - operator.A(run)).flatten(1).norm(dim=1) for run in runs])
+    assert torch.equal(kept[0], runs[2][0])
+    assert torch.equal(kept[1], runs[misfits[:2, 1].argmin()][1])
+
+
+def test_an_image_that_no_run_restores_is_named():
+    with pytest.raises(NotFinite, match="not finite at the end of every one of 3 runs") as error:
+        restore_diverging({(k, 1) for k in range(3)} | {(0, 0)})
+    assert error.value.images == [1]
+    with pytest.raises(NotFinite, match="not finite at the end of one or more of 3 runs") as error:
+        restore_diverging({(0, 0), (1, 2), (2, 2)}, keep="mean")
+    assert error.value.images == [0, 2]
+
+
+def test_an_answer_that_is_not_finite_is_not_kept_though_no_call_saw_it():
+    """Lost in the last step, or by a sampler that hides its iterate from the prior."""
+
     class Failing(Scripted):
         def __init__(self, finite):
             self.finite, self.runs = finite, 0
@@ -85,9 +144,11 @@ def test_a_run_that_is_not_finite_is_not_kept_unless_all_are():
             return torch.full_like(y, 2.0 if self.runs in self.finite else torch.nan)
 
     operator, _, y = setting("denoising", 0.05, 1)
-    for finite, expected in (({2}, 2.0), ((), torch.nan)):
-        x_hat = Restarts(sampler=Failing(finite), n=3).restore(y, operator, 0.05, PRIOR, Streams(0, "t", ["a"]), iter)
-        torch.testing.assert_close(x_hat, torch.full_like(y, expected), equal_nan=True)
+    streams = Streams(0, "t", ["a"])
+    x_hat = Restarts(sampler=Failing({2}), n=3).restore(y, operator, 0.05, Counted(PRIOR), streams, iter)
+    assert torch.equal(x_hat, torch.full_like(y, 2.0))
+    with pytest.raises(NotFinite):
+        Restarts(sampler=Failing(()), n=3).restore(y, operator, 0.05, Counted(PRIOR), streams, iter)
 
 
 def test_restarts_refuse_what_their_sampler_refuses():

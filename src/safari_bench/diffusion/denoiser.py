@@ -17,6 +17,7 @@ from safari_bench.diffusion.schedule import Schedule
 from safari_bench.shapes import Image
 
 __all__ = [
+    "Contained",
     "Counted",
     "Denoiser",
     "EpsDenoiser",
@@ -124,7 +125,8 @@ class NotFinite(Exception):
 
     def __init__(self, images: list[int], where: str) -> None:
         super().__init__(
-            f"the sampler's image is not finite at {where}; a smaller step size (sampler.zeta) usually helps"
+            f"the sampler's image is not finite at {where}; a smaller step size or weight of the method usually helps "
+            "(sampler.zeta of DPS, sampler.lr of DAPS and RED-diff), or sampler.clip=true where it has that"
         )
         self.images = images
 
@@ -160,3 +162,25 @@ class Counted:
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.n_backward += 1
+
+
+class Contained:
+    """A denoiser under which a run goes on for the other images of a batch when one is no longer finite.
+
+    The prior is called with zeros in that image's place: as often as configured, whichever images share the batch.
+
+    Attributes:
+        lost: images that were not finite at some call, (b,).
+    """
+
+    def __init__(self, denoiser: Denoiser, batch: int) -> None:
+        self.denoiser = denoiser
+        self.schedule = denoiser.schedule
+        self.lost = torch.zeros(batch, dtype=torch.bool)
+
+    def predict(self, x_t: Image, t: int, *, clip: bool = False) -> Prediction:
+        bad = ~torch.isfinite(x_t).flatten(1).all(1)
+        self.lost = self.lost.to(bad.device) | bad
+        if bad.any():
+            x_t = torch.where(bad[:, None, None, None], 0, x_t)
+        return self.denoiser.predict(x_t, t, clip=clip)

@@ -8,6 +8,8 @@ Phase retrieval needs it: |F x| is the same for an image and for that image turn
 in a mixture of the two, which explains y worse than either. Chung et al. (DPS, ICLR 2023) and Zhang et al. (DAPS, CVPR
 2025) therefore report the best of four runs.
 
+A run in which an image turns NaN or infinite is out of the choice for that image, and goes on for the others.
+
 Deviations
 - the official code of DAPS compares its runs with the ground truth; here the choice is by ||y - A x_hat|| alone, which
   cannot tell an image from its turned copy.
@@ -20,7 +22,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from safari_bench.diffusion import Denoiser
+from safari_bench.diffusion import Denoiser, NotFinite
+from safari_bench.diffusion.denoiser import Contained
 from safari_bench.operators.contract import Operator, Unsupported
 from safari_bench.rng import Streams
 from safari_bench.samplers.contract import Pairs, Progress, Sampler
@@ -39,6 +42,7 @@ class Restarts:
         keep: `best`, the run with the least ||y - A x_hat||, or `mean`, the mean of all runs.
     Raises:
         ValueError: n < 1.
+        NotFinite: on restoring, for images of which no run stays finite, or not every run where the mean is kept.
     """
 
     sampler: Sampler
@@ -76,9 +80,17 @@ class Restarts:
         progress = _one_bar(progress, self.n)
         runs, misfits = [], []
         for k in range(self.n):
-            x_hat = self.sampler.restore(y, operator, sigma_y, denoiser, _streams(streams, k), progress)
+            contained = Contained(denoiser, len(y))
+            x_hat = self.sampler.restore(y, operator, sigma_y, contained, _streams(streams, k), progress)
+            misfit = (y - operator.A(x_hat)).flatten(1).norm(dim=1)
+            fine = ~contained.lost & x_hat.isfinite().flatten(1).all(1) & misfit.isfinite()
             runs.append(x_hat)
-            misfits.append((y - operator.A(x_hat)).flatten(1).norm(dim=1).nan_to_num(nan=torch.inf))
+            misfits.append(torch.where(fine, misfit, torch.inf))
+        failed = torch.stack(misfits).isinf()
+        lost = failed.any(0) if self.keep == "mean" else failed.all(0)
+        if lost.any():
+            which = "one or more" if self.keep == "mean" else "every one"
+            raise NotFinite(lost.nonzero().flatten().tolist(), f"the end of {which} of {self.n} runs")
         if self.keep == "mean":
             return torch.stack(runs).mean(0)
         best = torch.stack(misfits).argmin(0)
