@@ -109,8 +109,10 @@ def test_the_doctor_says_what_can_be_run(tree, capsys):
     assert "ffhq256: found; one image of 64 px takes" in said  # the words describe it; the other one is as published
     assert "imagenet256: missing: checkpoints/256x256_diffusion_uncond.pt" in said
     assert "lpips_vgg: absent; safari-bench weights fetch" in said
-    assert "imagenet: found" in said and "folder: missing: dataset.root has no value" in said
-    assert "smoke: can be run" in said and "table1: lacks imagenet256" in said
+    assert "  ffhq: incomplete, 3 of the 1000 pictures; dataset.root data/ffhq: got 3" in said
+    assert "  imagenet: incomplete, 3 of the 1000 pictures; dataset.n: got 1000, but split" in said
+    assert "folder: missing: dataset.root has no value" in said and "photos: found; 24 pictures, 64 x 64 px" in said
+    assert "smoke: can be run" in said and "table1: lacks ffhq, imagenet, imagenet256\n" in said
 
 
 def test_the_overlay_sweeps_what_these_tests_run():

@@ -3,20 +3,22 @@
 import importlib.util
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from safari_bench import __version__, machine
 from safari_bench.cli.compose import dataset_of, device_of, prior_of
 from safari_bench.cli.schema import ConfigError, check, register, root
-from safari_bench.data import DataError
+from safari_bench.data import DataError, TooFew
 from safari_bench.metrics.weights import BACKBONES, WeightsError, find
 from safari_bench.priors.unet import PriorError, UNetPrior
 from safari_bench.runner import time_calls
@@ -25,30 +27,30 @@ __all__ = ["examine"]
 
 _OPTIONAL = {"lpips": "LPIPS", "torch_fidelity": "FID, KID", "wandb": "logger=wandb"}
 _SIDE = 64  # pixels, for priors that take any size
+_WEIGHTS = "metrics.weights_dir="
 
 
 def examine(words: Sequence[str]) -> int:
-    """Print the page. A prior or dataset of the words is examined as they say. Returns 0: what is missing is no error.
+    """Print the page. What the words name is examined as they say. Returns 0: what is missing is no error.
 
     Raises:
         HydraException: a word makes no configuration.
     """
     register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
+        if any(word.startswith(_WEIGHTS) for word in words) and not any(word.startswith("metrics=") for word in words):
+            words = ["metrics=perceptual", *words]  # the scores that have weights, as for `safari-bench weights`
         values = check(hydra.compose("config", overrides=list(words)))
         device = device_of(values["compute"]["device"])
         print(f"safari_bench {__version__}, python {platform.python_version()}, torch {torch.__version__}")
         _machine(device)
         _section("packages", (_package(name, use) for name, use in _OPTIONAL.items()))
-        _section("weights", (_backbone(name) for name in BACKBONES))
+        _section("weights", (_backbone(name, values["metrics"].get("weights_dir")) for name in BACKBONES))
         priors = {name: _prior(name, words, device) for name in _options("prior")}
         _section("priors", (f"{name}: {said}" for name, (_, said) in priors.items()))
         datasets = {name: _dataset(name, words) for name in _options("dataset")}
         _section("datasets", (f"{name}: {said}" for name, (_, said) in datasets.items()))
-        _section(
-            "overlays",
-            _overlays({n for n, (ok, _) in priors.items() if ok}, {n for n, (ok, _) in datasets.items() if ok}),
-        )
+        _section("overlays", _overlays({n for n, (ok, _) in priors.items() if ok}, words))
     return 0
 
 
@@ -73,10 +75,10 @@ def _package(name: str, use: str) -> str:
         return f"{name.replace('_', '-')} of unknown version: {use}"
 
 
-def _backbone(name: str) -> str:
+def _backbone(name: str, weights_dir: str | None) -> str:
     backbone = BACKBONES[name]
     try:
-        found = find(backbone)
+        found = find(backbone, weights_dir)
     except WeightsError as error:
         return f"{backbone.scores}: not usable: {error}"
     return f"{backbone.scores}: {found.path}" if found else f"{backbone.scores}: absent; safari-bench weights fetch"
@@ -104,36 +106,58 @@ def _prior(name: str, words: Sequence[str], device: torch.device) -> tuple[bool,
     return True, f"found; one image of {side} px takes {timing.forward:.3g} s a call, {whole:.3g} s with its gradient"
 
 
-def _dataset(name: str, words: Sequence[str]) -> tuple[bool, str]:
+def _dataset(name: str, words: Sequence[str], n: int | None = None) -> tuple[bool, str]:
+    """Whether all of its images are there, or the first n where that is given; only their files are looked for."""
     try:
         node = _node("dataset", name, words)
-        dataset = dataset_of({**node, **({"n": 1} if "n" in node else {})})
-        return True, f"found; {dataset.name}, {dataset.image_shape[1]} x {dataset.image_shape[2]} px"
+        dataset = dataset_of({**node, **({"n": n} if n and "n" in node else {})})
     except (ConfigError, DataError, HydraException, OmegaConfBaseException) as error:
-        return False, f"missing: {_first_line(error)}"
+        few = _few(error)
+        if few is None:
+            return False, f"missing: {_first_line(error)}"
+        return False, f"incomplete, {few.got} of the {few.wanted} pictures; {_first_line(few)}"
+    count = f"{len(dataset)} pictures" if isinstance(dataset, Sized) else dataset.name
+    return True, f"found; {count}, {dataset.image_shape[1]} x {dataset.image_shape[2]} px"
 
 
-def _overlays(priors: set[str], datasets: set[str]) -> Iterable[str]:
+def _few(error: BaseException | None) -> TooFew | None:
+    while error is not None and not isinstance(error, TooFew):
+        error = error.__cause__  # Hydra wraps what a constructor raises
+    return error
+
+
+def _overlays(priors: set[str], words: Sequence[str]) -> Iterable[str]:
+    complete = cache(lambda name, n: _dataset(name, words, n)[0])  # a folder of 70 000 files takes a moment to list
     for path in sorted((root() / "experiments").glob("*.yaml")):
-        wanted = _wanted(OmegaConf.load(path))
-        lacking = sorted((wanted["prior"] - priors) | (wanted["dataset"] - datasets))
+        overlay = _plain(path)
+        wanted, n = _wanted(overlay), (overlay.get("dataset") or {}).get("n")
+        # as many images as the overlay takes, unless the words say otherwise, which come last in a run too
+        own = None if any(word.startswith("dataset.n=") for word in words) else n
+        datasets = {name for name in wanted["dataset"] if not complete(name, own)}
+        lacking = sorted((wanted["prior"] - priors) | datasets)
         yield f"{path.stem}: {'can be run' if not lacking else 'lacks ' + ', '.join(lacking)}"
 
 
-def _wanted(overlay: Any) -> dict[str, set[str]]:
+def _wanted(overlay: Mapping[str, Any]) -> dict[str, set[str]]:
     """Names of priors and datasets that an overlay selects or sweeps over."""
-    assert isinstance(overlay, DictConfig)
-    params = OmegaConf.to_container(overlay, resolve=False)
-    assert isinstance(params, dict)
-    sweep = ((params.get("hydra") or {}).get("sweeper") or {}).get("params") or {}
-    chosen = {"prior": "gaussian", "dataset": "photos"}
-    for entry in params.get("defaults") or []:
-        for key, value in entry.items() if isinstance(entry, dict) else []:
-            chosen |= {key.removeprefix("override /"): str(value)}
+    sweep = ((overlay.get("hydra") or {}).get("sweeper") or {}).get("params") or {}
+    chosen = _defaults(_plain(root() / "conf" / "config.yaml")) | _defaults(overlay)
     found = {group: set(str(sweep.get(group, chosen[group])).split(",")) for group in ("prior", "dataset")}
     if any("${prior}" in name for name in found["dataset"]):
         found["dataset"] = {name.removesuffix("256") for name in found["prior"]}
     return found
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    """A configuration file as it is written, with nothing filled in."""
+    values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return dict(values)
+
+
+def _defaults(config: Mapping[str, Any]) -> dict[str, str]:
+    """Group -> option, of a defaults list."""
+    entries = [entry for entry in config.get("defaults") or [] if not isinstance(entry, str)]
+    return {str(key).removeprefix("override /"): str(value) for entry in entries for key, value in entry.items()}
 
 
 def _first_line(error: Exception) -> str:
