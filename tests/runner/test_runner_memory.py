@@ -11,7 +11,7 @@ from safari_bench.diffusion import Prediction
 from safari_bench.operators import Denoising
 from safari_bench.priors.gaussian import load
 from safari_bench.rng import Streams
-from safari_bench.runner import calls, capacity, fitting, forecast, time_calls
+from safari_bench.runner import calls, capacity, fitting, forecast, time_calls, truth
 from safari_bench.runner.capacity import out_of_memory
 from safari_bench.samplers import DAPS, DDRM, MMPS, Restarts
 
@@ -126,12 +126,19 @@ def test_a_forecast_stands_beside_the_truth(tmp_path):
     counted = calls(one.sampler, SMALL, one.denoiser.schedule)
     before = forecast(one, counted, timing)
     assert (before.images, before.nfe, before.n_backward, before.done) == (4, 8, 8, 0)
-    assert math.isnan(before.true_nfe) and 0 < before.disk < 1
+    assert math.isnan(before.true_nfe) and math.isnan(before.true_disk) and math.isnan(before.true_memory)
+    assert 0 < before.disk == before.references < 1 and (before.batch, before.memory) == (2, timing.memory)
     assert before.hours == pytest.approx(4 * 8 * (timing.forward + timing.backward) / 3600)
     found = rows(one)
     after = forecast(one, counted, timing)
     assert (after.done, after.true_nfe) == (4, 8)
     assert after.true_hours == pytest.approx(found.seconds.astype(float).sum() / 3600)
+    assert after.true_memory == found.peak_mem_mb.astype(float).max()
+    pictures = [path.stat().st_size for path in one.cell_folder.rglob("*.png")]
+    originals = [path.stat().st_size for path in (tmp_path / one.dataset.name / "reference").rglob("*.png")]
+    assert len(pictures) == len(originals) == 4 and after.true_references == sum(originals) / 1e6
+    assert sum(pictures) / 1e6 < after.true_disk < sum(pictures) / 1e6 + 0.1  # the rows and run.json
+    assert truth(before, one.folder) == after
 
 
 def test_a_call_is_timed_after_one_of_its_own_kind():

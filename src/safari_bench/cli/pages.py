@@ -95,10 +95,12 @@ Write down which images dataset=... is made of: ids, sha256 of the pixels, recip
 Example: safari-bench manifest ffhq.csv dataset=ffhq dataset.root=DIR
 {_KEYS}""",
     "plan": f"""\
-safari-bench plan [-m] [key=value ...]
+safari-bench plan [-m] [--again] [key=value ...]
 
-What a run or sweep will cost, before anything starts: calls of the network, hours, disk, from timing one call here;
-when the run exists, what it did cost stands beside.
+What a run or sweep will cost, before anything starts: calls of the network, hours, memory, disk, from timing one call
+here. A forecast is made once and kept; when the run exists, the same command puts what it did cost beside it.
+
+  --again   make the forecast anew, as for another machine
 
 Writes: plan.csv, timings.csv and timings.md in results/<name>.
 Example: safari-bench plan experiments=table1
@@ -129,7 +131,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "tune": ("--into",),
     "study": (),
     "weights": (),
-    "plan": ("-m", "--multirun"),
+    "plan": ("-m", "--multirun", "--again"),
     "doctor": (),
     "exact": (),
 }

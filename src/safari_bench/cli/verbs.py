@@ -44,12 +44,12 @@ def manifest(arguments: Sequence[str], launch: Launch) -> int:
 
 
 def plan(arguments: Sequence[str]) -> int:
-    """safari-bench plan [key=value...]: what cells cost, by counting calls and timing one; restores nothing."""
+    """safari-bench plan [--again] [key=value...]: what cells cost, by counting calls and timing one of them."""
     from safari_bench.cli.grids import configurations
     from safari_bench.cli.planning import Plan
 
-    found = Plan()
-    for cfg in configurations([word for word in arguments if word not in ("-m", "--multirun")]):
+    found = Plan(again="--again" in arguments)
+    for cfg in configurations([word for word in arguments if word not in ("-m", "--multirun", "--again")]):
         found.add(cfg)
     found.report()
     return 0

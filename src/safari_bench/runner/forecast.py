@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -16,7 +17,9 @@ from safari_bench.runner.job import Job
 from safari_bench.samplers.contract import Sampler
 from safari_bench.shapes import Image
 
-__all__ = ["Forecast", "Timing", "calls", "forecast", "time_calls"]
+__all__ = ["Forecast", "Timing", "calls", "forecast", "time_calls", "truth"]
+
+_UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -43,25 +46,37 @@ class Forecast:
         images: of the cell.
         nfe, n_backward: per image; 0 where the method takes no prior or the task is unsupported.
         hours: of the prior's calls for all images. What the method computes besides is not in it.
-        disk: megabytes (10^6 bytes) of saved pictures.
+        batch: images restored at once.
+        memory: MiB at the peak of a call of that many with its backward pass, see `Timing`; NaN without a prior.
+        disk: megabytes (10^6 bytes) of restored pictures.
+        references: megabytes of the originals, saved once for all cells of a dataset.
         unsupported: why the method cannot do the task, or "".
         done: images that have a row.
         true_nfe: calls per image of those, NaN for none.
         true_hours: time in the method for those, scaled to all images; NaN for none.
+        true_memory: the highest MiB of those, NaN for none.
+        true_disk, true_references: megabytes there are now, rows and all; NaN before there is a cell.
     """
 
     dataset: str
     task: str
     sampler: str
+    run_id: str
     images: int
     nfe: int
     n_backward: int
     hours: float
+    batch: int
+    memory: float
     disk: float
+    references: float
     unsupported: str
-    done: int
-    true_nfe: float
-    true_hours: float
+    done: int = 0
+    true_nfe: float = _UNKNOWN
+    true_hours: float = _UNKNOWN
+    true_memory: float = _UNKNOWN
+    true_disk: float = _UNKNOWN
+    true_references: float = _UNKNOWN
 
 
 class _Standard:
@@ -137,12 +152,23 @@ def forecast(job: Job, counted: tuple[int, int], timing: Timing) -> Forecast:
     images, unsupported = len(job.dataset.records()), _unsupported(job)
     nfe, n_backward = (0, 0) if unsupported else counted
     seconds = images * (nfe * timing.forward + n_backward * timing.backward)
-    picture = len(encode_png(to_uint8(job.dataset.load(0)))) / 1e6
-    done, true_nfe, true_hours = _truth(job, images)
-    names = job.dataset.name, job.task.name, job.sampler_name
-    disk = 0.0 if unsupported else images * picture
-    truth = done, true_nfe, true_hours
-    return Forecast(*names, images, nfe, n_backward, seconds / 3600, disk, unsupported, *truth)
+    pictures = images * len(encode_png(to_uint8(job.dataset.load(0)))) / 1e6
+    found = Forecast(
+        dataset=job.dataset.name,
+        task=job.task.name,
+        sampler=job.sampler_name,
+        run_id=str(job.run["run_id"]),
+        images=images,
+        nfe=nfe,
+        n_backward=n_backward,
+        hours=seconds / 3600,
+        batch=timing.batch,
+        memory=timing.memory if nfe else _UNKNOWN,
+        disk=0.0 if unsupported else pictures,
+        references=pictures,
+        unsupported=unsupported,
+    )
+    return truth(found, job.folder)
 
 
 def _unsupported(job: Job) -> str:
@@ -159,10 +185,29 @@ def _unsupported(job: Job) -> str:
     return ""
 
 
-def _truth(job: Job, images: int) -> tuple[int, float, float]:
+def truth(found: Forecast, folder: Path) -> Forecast:
+    """The same forecast beside what is true of its cell by now.
+
+    Args:
+        folder: results/<name>.
+    """
+    place = folder / found.dataset / found.task / found.sampler / found.run_id
     try:
-        rows = Cell.at(job.cell_folder).rows()
+        cell = Cell.at(place)
+        rows, references = cell.rows(), cell.run().get("references", "reference")
     except LedgerError:  # nothing was run yet
-        return 0, float("nan"), float("nan")
+        return found
     ok = rows[rows.status == "ok"]
-    return len(rows), float(ok.nfe.mean()), float(ok.seconds.mean() * images / 3600)
+    return replace(
+        found,
+        done=len(rows),
+        true_nfe=float(ok.nfe.mean()),
+        true_hours=float(ok.seconds.mean() * found.images / 3600),
+        true_memory=float(ok.peak_mem_mb.max()),
+        true_disk=_megabytes(place),
+        true_references=_megabytes(folder / found.dataset / str(references)),
+    )
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
