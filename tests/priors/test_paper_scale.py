@@ -104,12 +104,12 @@ def test_a_full_size_checkpoint_is_the_original_at_256_pixels(tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ffhq256", "imagenet256"])
 def test_every_method_takes_three_steps_through_a_full_size_network(tmp_path, monkeypatch, name):
-    """256 px on the CPU; the rows have what each step took.."""
+    """256 px on the CPU; the rows have what each step took."""
     monkeypatch.chdir(tmp_path)
     write_random(full_size(name), Path("full.pt"))
     words = ["-m", "name=full", "dataset=leaves", "dataset.size=256", "dataset.n=1", "task=sr_x4", f"prior={name}"]
     words += ["prior.checkpoint=full.pt", "prior.sha256=null", "prior.sanity_check=false", "compute.device=cpu"]
-    methods = "safari,dps,ilvr,mcg,ddrm,ddnm,pigdm,mmps,diffpir,pnp_admm,reddiff,daps"
+    methods = "unconditional,safari,dps,ilvr,mcg,ddrm,ddnm,pigdm,mmps,diffpir,pnp_admm,reddiff,daps"
     assert main([*words, f"sampler={methods}", "sampler.steps=3"]) == 0
     rows = pd.read_csv("results/full/per_image.csv", keep_default_na=False).set_index("sampler")
     assert set(rows.index) == {*methods.split(","), "degraded"} and set(rows.status) == {"ok"}

@@ -70,6 +70,19 @@ def test_layout_and_compilation_change_nothing_but_speed(prior, monkeypatch):
     assert prior.network._compiled is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_compiled_network_is_the_network(prior, channels_last):
+    """torch.compile itself, on a network of 8 channels: the build takes minutes on a larger one."""
+    exact = output_and_gradient(prior)
+    set_layout(prior, {"compile": True, "channels_last": channels_last})
+    for got, expected in zip(output_and_gradient(prior), exact, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():  # another graph than the one with gradients
+        x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(prior.network(x, torch.tensor([500, 500])), exact[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("precision", "said"),
     [("tf32", "arithmetic of GPUs"), ("fp16", "arithmetic of GPUs"), ("bf16", "does not compute in bfloat16 itself")],
