@@ -165,6 +165,14 @@ def test_a_reason_that_many_share_is_said_once(tmp_path, capsys):
     ]
 
 
+def test_a_missing_checkpoint_is_said_once_and_to_the_end(capsys):
+    words = ["-m", "name=lacks", "prior=ffhq256", "sampler=degraded", "dataset.n=1", "task=sr_x4,denoising"]
+    assert main([*words, "compute.device=cpu"]) == 1
+    said = [line for line in capsys.readouterr().out.splitlines() if "ffhq_10m.pt" in line]
+    assert len(said) == 1 and said[0].startswith("  failed: 2 cells (jobs 1-2): PriorError: ")
+    assert said[0].endswith("or give the path of your copy with prior.checkpoint=...")
+
+
 def test_cells_of_one_job_that_share_a_reason(tmp_path, capsys):
     sweeps.begin(tmp_path, 1)
     report(sweeps.current().folder, 0, *(sweeps.Ending(c, c, "failed", "disk full") for c in "ab"))

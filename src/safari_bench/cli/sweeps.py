@@ -212,4 +212,4 @@ def _ranges(numbers: Iterable[int]) -> str:
 
 
 def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")[:300]
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")[:600]
