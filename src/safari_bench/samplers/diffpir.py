@@ -11,8 +11,8 @@ Deviations
 - the data step is exact for the operator of the task; the official code's super-resolution takes a circular blur and a
   decimation in its place;
 - where the operator has no SVD, the data step is solved by conjugate gradients to 1e-6: on a reflected blur ten steps
-  end within 2e-6 of the SVD's in float64 (16 and 64 px), and within 3e-5 in float32 (16 px), where the first steps'
-  rho_t is too small to be exact and a warning says so. rho_t begins at 1.8e-7 with sigma_y = 0.05, and one such step
+  end within 2e-6 of the SVD's in float64 (16 and 64 px), and 3e-5 (16 px) or 1.0e-4 (64 px) in float32, where the first
+  steps' rho_t is too small to be exact and a warning says so. It begins at 1.8e-7 with sigma_y = 0.05, and such a step
   takes 16506 iterations at 64 px;
 - the official code's uniform grid is not one of `Schedule.pairs`.
 """
