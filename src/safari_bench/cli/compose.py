@@ -157,12 +157,27 @@ def _loggers(values: str) -> tuple[Logger, ...]:
     return tuple(refused("logger", lambda: [instantiate(node, _convert_="all") for node in nodes]))
 
 
-@lru_cache(maxsize=2)
 def prior_of(values: str) -> tuple[str, Any]:
-    """Name and Denoiser of a prior node, given as JSON. Says on stderr which weights these are."""
+    """Name and Denoiser of a prior node, given as JSON. Says on stderr which weights these are.
+
+    Raises:
+        ConfigError, PriorError: it cannot be made or loaded; told again, without another look at the file, to every job
+            that asks.
+    """
+    found = _prior_or_reason(values)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+@lru_cache(maxsize=2)  # of failures too: a sweep would hash gigabytes once a job
+def _prior_or_reason(values: str) -> tuple[str, Any] | ConfigError | PriorError:
     node = json.loads(values)
     name = node.pop("name")
-    prior = refused("prior", lambda: instantiate(node, _convert_="all"))
+    try:
+        prior = refused("prior", lambda: instantiate(node, _convert_="all"))
+    except (ConfigError, PriorError) as error:
+        return error
     if node.get("checkpoint"):
         _say(f"prior {name}: {node['checkpoint']}, sha256 {prior.sha256}")
     return name, prior
