@@ -13,7 +13,7 @@ from safari_bench.studies.components import components, means, smallest_p, toget
 from safari_bench.studies.effects import complete, effects
 from safari_bench.studies.frame import KEYS, RESPONSES, load_study, varied
 from safari_bench.studies.page import beside_sentence, components_section, effects_section, questions, synergy_sentence
-from safari_bench.studies.wording import caveat
+from safari_bench.studies.wording import caveat, step_caveat
 from safari_bench.tables import TableError
 
 LEVELS = (0.0, 0.5, 1.0)
@@ -267,6 +267,14 @@ def test_the_parts_together_are_compared_with_their_sum_and_with_each(tmp_path: 
     )
     together_without = together(load_study(tmp_path / "c").query("spatial == 0"))
     assert len(together_without) == 0
+
+
+def test_settings_at_one_step_size_are_said_to_be() -> None:
+    frame = factorial(lambda n, s, low, h: n)
+    assert "one zeta (sr_x4 9)" in str(step_caveat(frame))
+    assert step_caveat(frame.assign(zeta=9 + frame.spatial)) is None
+    assert step_caveat(frame[frame.label == frame.label.iloc[0]]) is None  # nothing to compare
+    assert step_caveat(frame.iloc[:0]) is None  # no method has psi
 
 
 def test_crops_of_few_photographs_are_named_as_such(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from safari_bench.studies.components import components, means, names, together
 from safari_bench.studies.effects import effects
 from safari_bench.studies.failures import failures
 from safari_bench.studies.frame import RESPONSES, WEIGHTS, load_study, with_psi
-from safari_bench.studies.wording import caveat
+from safari_bench.studies.wording import caveat, step_caveat
 from safari_bench.tables.layout import dataset_caption
 from safari_bench.tables.records import lines, load
 
@@ -33,6 +33,8 @@ def study(run_folder: Path) -> list[Path]:
     frame = load_study(folder)
     make_folder(folder)
     parts = [f"# {folder.resolve().name}: ablation of psi", *_captions(folder), caveat(frame)]
+    steps_differ = step_caveat(with_psi(frame))
+    parts += [steps_differ] if steps_differ else []
     written = []
     for name, data, said in _parts(frame):
         write_atomic(folder / name, data)

@@ -148,10 +148,6 @@ def questions(found: pd.DataFrame, *, from_nothing: bool) -> Iterator[str]:
         )
     yield "\n".join(f"- {synergy_sentence(rows[(*key, SYNERGY)])}" for key in asked)
     yield "## Are both better than either alone?"
-    yield (
-        "At the same zeta. L is a sum over the parts, so that two parts step further than one: of a difference here, "
-        "results/ablation_zeta\nsays what is left where each setting has its own zeta."
-    )
     yield "\n".join(
         f"- {beside_sentence(rows[(*key, FREQUENCY_BESIDE)], rows[(*key, SPATIAL_BESIDE)])}" for key in asked
     )

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from safari_bench.studies.frame import RESPONSES
 
-__all__ = ["bare", "caveat", "heads", "judged", "level", "mean_cell", "number", "side", "table", "tally"]
+__all__ = ["bare", "caveat", "heads", "judged", "level", "mean_cell", "number", "side", "step_caveat", "table", "tally"]
 
 _DIGITS = {"dB": 2, "": 3}
 
@@ -67,6 +67,23 @@ def caveat(frame: pd.DataFrame) -> str:
             "intervals are narrower than they should be"
         )
     return said + ". Intervals are not corrected for their number."
+
+
+def step_caveat(psi: pd.DataFrame) -> str | None:
+    """What a comparison of settings at one step size is worth; None where there is none, or each task has several.
+
+    Args:
+        psi: as `frame.with_psi` gives it.
+    """
+    tasks = psi.groupby(["dataset", "task"], sort=False)
+    if not len(psi) or tasks.label.nunique().max() < 2 or tasks.zeta.nunique().max() > 1:
+        return None
+    zetas = ", ".join(f"{task} {level(zeta)}" for (_, task), zeta in tasks.zeta.first().items())
+    return (
+        f"All settings of a task have one zeta ({zetas}). L is a sum over the parts of psi, so that more parts or "
+        "larger weights also take larger steps, and a difference between settings here is one of step size too: "
+        "results/ablation_zeta has each setting at its own zeta."
+    )
 
 
 def heads() -> list[str]:
