@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from safari_bench.cli import main
-from safari_bench.loggers import WeightsAndBiases, running
+from safari_bench.loggers import TensorBoard, WeightsAndBiases, contract, running
+from safari_bench.loggers.contract import Pace
 from safari_bench.loggers.wandb_runs import run_name
+from safari_bench.runner.batch import Batch
 
 SMALL = [
     "prior=gaussian",
@@ -59,6 +61,17 @@ def test_what_is_said_of_rows_leaves_out_what_is_not_finite() -> None:
     assert running(frame) == expected
 
 
+def test_a_pace_says_yes_at_once_and_then_now_and_then(monkeypatch) -> None:
+    times = iter([100.0, 101.0, 104.9, 105.0, 105.1, 111.0])
+    monkeypatch.setattr(contract.time, "monotonic", lambda: next(times))
+    pace = Pace(5.0)
+    assert [pace.due() for _ in range(6)] == [True, False, False, True, False, True]
+
+
+def clock(step: dict) -> dict:
+    return {key: value for key, value in step.items() if key in ("_runtime", "_timestamp")}
+
+
 @pytest.mark.slow
 class TestWeightsAndBiases:
     @pytest.fixture(autouse=True)
@@ -92,7 +105,9 @@ class TestWeightsAndBiases:
             for name in SCORES:
                 assert run.summary[name] == pytest.approx(frame[name].mean(), rel=1e-12), name
             assert [step["images"] for step in run.history if "images" in step] == [1, 2, 3]
-            assert run.history[0]["psnr"] == pytest.approx(frame.psnr[0], rel=1e-12)
+            first = next(step for step in run.history if "psnr" in step)
+            assert first["psnr"] == pytest.approx(frame.psnr[0], rel=1e-12)
+            assert run.history[0] == {"progress": pytest.approx(1 / 6), "_step": 500} | clock(run.history[0])
             self.check_table(run, folder, frame)
             seen.add(task)
         assert seen == {"sr_x4", "denoising"}
@@ -110,7 +125,7 @@ class TestWeightsAndBiases:
         saved = {
             path.read_bytes() for path in Path("results/logged").rglob("images/*.png") if "wandb" not in path.parts
         }
-        saved |= {path.read_bytes() for path in Path("results/logged/photos/reference").glob("*.png")}
+        saved |= {path.read_bytes() for path in Path("results/logged/photos/reference").rglob("*.png")}
         shown = [entry for name, entry in run.files.items() if name.startswith("media/images/")]
         assert len(shown) == 6 and {entry.read_bytes() for entry in shown} <= saved  # 3 restored, 3 references
 
@@ -121,6 +136,41 @@ class TestWeightsAndBiases:
         runs = [run for run, _ in self.runs("again")["dps"]]
         assert len(runs) == 2 and len({run.id for run in runs}) == 1
         assert [run.exit_code for run in runs] == [1, 1] and runs[0].summary["failed"] == 3
+
+    def test_progress_is_told_as_a_batch_runs_and_never_goes_back(self) -> None:
+        words = [word for word in SMALL if "batch_size" not in word]  # one batch
+        assert main([*words, "name=steps", "logger=wandb", "+logger.wandb.every=0", "sampler.steps=4"]) == 0
+        ((run, _),) = self.runs("steps")["dps"]
+        told = [(step["_step"], step["progress"]) for step in run.history if "progress" in step]
+        assert told == [(750, 0.25), (1500, 0.5), (2250, 0.75), (3000, 1.0)]
+        assert run.summary["progress"] == 1
+
+    def test_an_offline_cell_that_is_resumed_begins_a_second_folder_which_is_complete(self, monkeypatch) -> None:
+        words, compute = [*SMALL, "name=resumed", "logger=wandb"], Batch.rows
+
+        def interrupted(batch: Batch) -> list[dict]:
+            if batch.job.sampler_name == "dps" and len(batch.cell.missing()) == 1:
+                raise KeyboardInterrupt
+            return compute(batch)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Batch, "rows", interrupted)
+            assert main(words) == 130
+        assert main(words) == 0
+        (first, _), (second, folder) = self.runs("resumed")["dps"]
+        frame = rows("resumed")
+        assert first.id == second.id and len(frame) == second.summary["images"] == 3
+        for name in ("psnr", "haarpsi", "nfe"):
+            assert second.summary[name] == pytest.approx(frame[name].mean(), rel=1e-12), name
+        assert [step["images"] for step in second.history if "images" in step] == [2, 3]
+        (table,) = (value for step in second.history for key, value in step.items() if key == "rows/path")
+        assert len(json.loads((folder / "files" / table).read_text())["data"]) == 3
+
+    def test_disabled_writes_nothing(self, monkeypatch) -> None:
+        monkeypatch.setenv("WANDB_MODE", "disabled")
+        assert main([*SMALL, "name=off", "logger=wandb", "dataset.n=1"]) == 0
+        assert not self.runs("off") and len(rows("off")) == 1
+        assert not list(Path("results/off/wandb").rglob("*.*"))
 
     def test_a_finished_cell_is_told_once_even_if_it_was_computed_without(self) -> None:
         words = [*SMALL, "name=late", "dataset.n=1"]
@@ -151,6 +201,21 @@ class TestWeightsAndBiases:
 def test_without_a_key_nothing_goes_online(mode: str, expected: str) -> None:
     pytest.importorskip("wandb")
     assert WeightsAndBiases("results/x", mode=mode).mode == expected
+
+
+@pytest.mark.parametrize(("said", "mode"), [("disabled", "disabled"), ("dryrun", "offline"), ("offline", "offline")])
+def test_the_environment_decides_where_the_mode_is_auto(monkeypatch, said: str, mode: str) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", said)
+    assert WeightsAndBiases("results/x").mode == mode
+    assert WeightsAndBiases("results/x", mode="offline").mode == "offline"
+
+
+def test_progress_without_a_cell_is_told_to_nobody() -> None:
+    pytest.importorskip("wandb")
+    pytest.importorskip("tensorboard")
+    for logger in (WeightsAndBiases("results/x", mode="offline"), TensorBoard()):
+        logger.progress(0.5, 3)
 
 
 def test_a_misspelt_mode_and_key_are_refused(capsys) -> None:
@@ -186,5 +251,6 @@ def test_tensorboard_beside_wandb_says_what_the_csv_says() -> None:
         assert [event.step for event in said] == [1, 2, 3]
         assert said[-1].value == pytest.approx(frame[name].mean(), rel=1e-6)
     assert len([tag for tag in read.Tags()["images"]]) == 3
+    assert next((event.step, event.value) for event in read.Scalars("progress")) == (500, pytest.approx(1 / 6))
     assert len(list(Path("results/both/wandb").glob("offline-run-*"))) == 2
     wandb.teardown()

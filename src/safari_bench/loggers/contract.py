@@ -1,19 +1,37 @@
 """What every logger says of a cell, wherever it says it."""
 
 import importlib
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from safari_bench.ledger import HEAD
 
-__all__ = ["LoggerError", "pictures", "required", "running", "score_columns"]
+__all__ = ["LoggerError", "Pace", "pictures", "required", "running", "score_columns"]
 
 
 class LoggerError(Exception):
     """A logger cannot do what was asked of it; said before anything is sampled."""
+
+
+class Pace:
+    """Keeps what happens at every step of a sampler from being said more than now and then."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self._last = seconds, -float("inf")
+
+    def due(self) -> bool:
+        """Whether to say it: the first time, and then once `seconds` have passed since the last yes."""
+        now = time.monotonic()
+        if now - self._last < self.seconds:
+            return False
+        self._last = now
+        return True
 
 
 def required(module: str, logger: str, extra: str) -> ModuleType:
@@ -51,8 +69,12 @@ def running(rows: pd.DataFrame) -> dict[str, float | int]:
     return said
 
 
-def pictures(cell: Path, image_file: str) -> tuple[Path | None, Path | None]:
-    """The saved restoration and its reference; None where there is none."""
-    both = cell / "images" / image_file, cell.parents[2] / "reference" / image_file
+def pictures(cell: Path, run: Mapping[str, Any], image_file: str) -> tuple[Path | None, Path | None]:
+    """The saved restoration and its reference; None where there is none.
+
+    Args:
+        run: the contents of run.json, which name the folder of the references.
+    """
+    both = cell / "images" / image_file, cell.parents[2] / str(run["references"]) / image_file
     restored, reference = (path if image_file and path.is_file() else None for path in both)
     return restored, reference

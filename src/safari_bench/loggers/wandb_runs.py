@@ -14,12 +14,13 @@ from urllib.request import getproxies
 import numpy as np
 import pandas as pd
 
-from safari_bench.loggers.contract import LoggerError, pictures, required, running, score_columns
+from safari_bench.loggers.contract import LoggerError, Pace, pictures, required, running, score_columns
 
 __all__ = ["WeightsAndBiases", "run_name"]
 
 _PATIENCE = 5.0  # seconds until a host that does not answer counts as out of reach
 _MODES = ("auto", "offline", "online")
+_OF_WANDB = {"offline": "offline", "dryrun": "offline", "online": "online", "disabled": "disabled"}  # WANDB_MODE
 _ROWS = ("image_id", "status", "reason")
 
 
@@ -27,15 +28,20 @@ class WeightsAndBiases:
     """Progress, summary, configuration and a table of the images of every cell.
 
     The id of a run is made of the experiment's name and the cell's run id, so that a resumed cell resumes its run. The
-    step is the number of images done.
+    step is thousandths of an image; `progress` is the part of the cell that is done.
+
+    Offline, a resumed cell begins another folder, offline-run-*, with the same id. It is complete by itself: it starts
+    with the rows that there were, and its summary and table are of all. `wandb sync` given both takes them in order of
+    time, as one run; the older ones may be left out or deleted.
 
     Args:
         folder: the run folder, results/<name>; all that W&B writes goes below its wandb/, its logs and caches too.
         project: of W&B.
         entity: team or user; None for the key's own.
         mode: offline writes files only, for `wandb sync` later; online sends them too; auto does as the environment
-            variable WANDB_MODE says, and without one goes online where a key is configured.
+            variable WANDB_MODE says (disabled: nothing at all), and without one goes online where a key is configured.
         images: for how many images the table shows restoration and reference.
+        every: seconds from one point of `progress` to the next, at least.
 
     Raises:
         LoggerError: the package is not installed, the mode is unknown, or mode=online cannot work here.
@@ -48,6 +54,7 @@ class WeightsAndBiases:
         entity: str | None = None,
         mode: str = "auto",
         images: int = 64,
+        every: float = 5.0,
     ) -> None:
         if mode not in _MODES:
             raise LoggerError(f"logger.wandb.mode: got {mode!r}, expected one of {', '.join(_MODES)}; try offline")
@@ -58,35 +65,53 @@ class WeightsAndBiases:
         # before its service starts, which reads them once
         os.environ.update(WANDB_SILENT="true", WANDB_CONSOLE="off", WANDB_DIR=str(self.folder))
         os.environ.update({f"WANDB_{what.upper()}_DIR": str(below / what) for what in ("data", "cache", "config")})
-        self.project, self.entity, self.images = project, entity, images
+        self.project, self.entity, self.images, self.every = project, entity, images, every
         self.mode = self._checked(mode)
+        self._now: tuple[Any, Pace] | None = None  # the W&B run of the cell that is followed
+        self._step = -1
 
     def wants(self, cell: Path, run: Mapping[str, Any]) -> bool:
-        return not self._marker(run).exists()
+        return self.mode != "disabled" and not self._marker(run).exists()
 
     @contextmanager
     def follow(self, cell: Path, run: Mapping[str, Any]) -> Iterator[Callable[[pd.DataFrame], None]]:
         """Gives a function that is told all rows there are, after each batch. The W&B run is finished in any case."""
+        if self.mode == "disabled":
+            yield lambda rows: None
+            return
         last = pd.DataFrame()
         following = self._begin(cell, run)
+        self._now, self._step = (following, Pace(self.every)), -1
 
         def tell(rows: pd.DataFrame) -> None:
             nonlocal last
             last = rows
-            following.log(running(rows), step=len(rows))
+            self._log(running(rows) | {"progress": len(rows) / len(run["ids"])}, float(len(rows)))
 
         failed = True
         try:
             yield tell
             if len(last):
                 following.summary.update(running(last))
-                following.log({"rows": self._table(cell, last)}, step=len(last))
+                self._log({"rows": self._table(cell, run, last)}, float(len(last)))
             failed = bool(len(last) and (last.status == "failed").any())
         finally:
+            self._now = None
             following.finish(exit_code=int(failed))
         if len(last) == len(run["ids"]):
             self._marker(run).parent.mkdir(exist_ok=True)
             self._marker(run).touch()
+
+    def progress(self, done: float, total: int) -> None:
+        if self._now and self._now[1].due():
+            self._log({"progress": done / total}, done)
+
+    def _log(self, values: Mapping[str, Any], done: float) -> None:
+        """At the step of so many images; W&B drops what goes back, such as images that are restored again."""
+        step = round(1000 * done)
+        if self._now and step >= self._step:
+            self._step = step
+            self._now[0].log(dict(values), step=step)
 
     def _marker(self, run: Mapping[str, Any]) -> Path:
         """Exists once a W&B run holds all rows of a cell."""
@@ -113,11 +138,11 @@ class WeightsAndBiases:
         except self._wandb.Error as error:
             raise LoggerError(f"W&B did not begin a run: {error}; try logger.wandb.mode=offline") from error
 
-    def _table(self, cell: Path, rows: pd.DataFrame) -> Any:
+    def _table(self, cell: Path, run: Mapping[str, Any], rows: pd.DataFrame) -> Any:
         scores = score_columns(rows)
         table = self._wandb.Table(columns=[*_ROWS, "restored", "reference", *scores])
         for number, (_, row) in enumerate(rows.iterrows()):
-            found = pictures(cell, row.image_file) if number < self.images else (None, None)
+            found = pictures(cell, run, row.image_file) if number < self.images else (None, None)
             shown = [self._wandb.Image(str(path)) if path else None for path in found]
             values = [float(row[name]) if np.isfinite(row[name]) else None for name in scores]
             table.add_data(*(row[name] for name in _ROWS), *shown, *values)
@@ -125,9 +150,9 @@ class WeightsAndBiases:
 
     def _checked(self, mode: str) -> str:
         """The mode to use."""
-        if mode == "auto" and os.environ.get("WANDB_MODE") in _MODES[1:]:
-            mode = os.environ["WANDB_MODE"]
-        if mode == "offline":
+        if mode == "auto":
+            mode = _OF_WANDB.get(os.environ.get("WANDB_MODE", ""), mode)
+        if mode in ("offline", "disabled"):
             return mode
         host = str(self._wandb.setup().settings.base_url)
         if not _has_key(host):

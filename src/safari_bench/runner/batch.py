@@ -145,6 +145,9 @@ class Batch:
                 yield pair
                 # from the total, not by a share each: rounding would run past the end
                 self.bar.update(self._before + images * done / len(steps) - self.bar.n)
+                total = len(self.cell.ids)
+                for logger in self.job.loggers:  # the bar counts from what was missing when the cell was opened
+                    logger.progress(float(total - (self.bar.total or 0) + self.bar.n), total)
 
         return wrap
 

@@ -53,6 +53,10 @@ class Logger(Protocol):
         """
         ...
 
+    def progress(self, done: float, total: int) -> None:
+        """Told after every step of a sampler: images done of the cell it follows, parts of an image included."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
