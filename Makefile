@@ -34,10 +34,13 @@ ablation: setup ## what each part of psi does: five studies in results/ablation*
 	  $(BIN)/safari-bench study results/$$study || status=1; \
 	done; exit $$status # a cell that fails stops neither its study nor the next
 
-tune: setup ## search settings on tuning images: make tune TASK=sr_x4 SAMPLER=safari; writes conf/tuned/
+SEARCH ?= $(SAMPLER)
+STUDY = tune_$(TASK)_$(SAMPLER)
+tune: setup ## search settings on tuning images: make tune TASK=sr_x4 SAMPLER=safari; writes conf/tuned/ (INTO=NAME: conf/tuned/NAME)
 	@test -n "$(TASK)" -a -n "$(SAMPLER)" || { echo "say which: make tune TASK=sr_x4 SAMPLER=safari"; exit 2; }
-	$(BIN)/safari-bench -m experiments=tune_optuna name=tune_$(TASK)_$(SAMPLER) task=$(TASK) sampler=$(SAMPLER) $(ARGS)
-	$(BIN)/safari-bench tune tune_$(TASK)_$(SAMPLER)
+	@test -f conf/search/$(SEARCH).yaml || { echo "conf/search/$(SEARCH).yaml is not there: nothing says what to draw for $(SAMPLER). Write it, on the pattern of the others, or take one of theirs, e.g. SEARCH=dps; there are:" $(basename $(notdir $(wildcard conf/search/*.yaml))); exit 2; }
+	$(BIN)/safari-bench -m experiments=tune_optuna name=$(STUDY) task=$(TASK) sampler=$(SAMPLER) search=$(SEARCH) $(ARGS)
+	$(BIN)/safari-bench tune $(STUDY) $(patsubst objective=%,%,$(filter objective=%,$(ARGS))) $(if $(INTO),--into $(INTO))
 
 exact: setup ## score every sampler against posteriors that are known exactly, write results/exact/
 	$(BIN)/safari-bench exact $(ARGS)

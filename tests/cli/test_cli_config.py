@@ -111,7 +111,7 @@ def test_every_tuned_file_is_found_and_binds(path):
     chosen = flatten(OmegaConf.to_container(values).get("sampler", {}))
     for key, value in chosen.items():
         assert OmegaConf.select(cfg.sampler, key) == value
-    assert set(values) <= {"sampler"}  # guidance belongs to its presets: guidance=pixel must mean pixel
+    assert set(values) <= {"sampler", "defaults"}  # guidance belongs to its presets: guidance=pixel must mean pixel
 
 
 def test_the_run_id_is_of_what_can_change_a_number_and_of_nothing_else():

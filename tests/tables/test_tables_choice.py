@@ -1,12 +1,16 @@
 """Settings chosen from a sweep over tuning images."""
 
 import math
+import shutil
 
+import hydra
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
 from safari_bench.cli import main
-from safari_bench.cli.tuning import write_tuned
+from safari_bench.cli.schema import ConfigError, register, root
+from safari_bench.cli.tuning import found_with, write_tuned
 from safari_bench.tables import TableError, choose
 
 SAME = {"steps": 100, "clip": True}
@@ -46,6 +50,13 @@ def test_a_best_value_at_the_edge_of_the_grid_is_named(run):
     assert choice.settings == {"zeta": 1.0} and choice.at_edge == ("zeta",)
 
 
+def test_what_was_drawn_from_an_interval_has_no_edge(run):
+    for zeta, score in ((1.0160177584759034, 0.1), (2.7128376483748374, 0.2), (7.3891273891237812, 0.3)):
+        run.cell("dps", {"haarpsi": score}, options={"zeta": zeta}, spec=tuning(), run=HERE)
+    (choice,) = choose(run.folder)
+    assert choice.settings == {"zeta": 7.3891273891237812} and choice.at_edge == ()
+
+
 def test_a_configuration_with_a_failure_or_a_dataset_missing_is_out(sweep):
     sweep.cell(
         "dps",
@@ -82,12 +93,72 @@ def test_files_are_written_where_hydra_finds_them(sweep, tmp_path):
     dps, safari = (tmp_path / "tuned" / "photos64" / "sr_x4" / f"{name}.yaml" for name in ("dps", "safari"))
     assert set(written) == {dps, safari}  # nothing was compared for tv
     assert OmegaConf.load(dps) == {"sampler": {"zeta": 2.0, "steps": 100}}
-    assert OmegaConf.load(safari) == {"guidance": {"spatial": 1.0}}
+    assert OmegaConf.load(safari).sampler == {"zeta": 3.0}  # at which the weights were found
+    assert OmegaConf.load(safari.with_suffix("") / "default.yaml") == {"spatial": 1.0}
     assert dps.read_text().startswith("# @package _global_\n")
     assert "0.6500; next 0.5250" in dps.read_text()
     apart = {path.name: path for path in write_tuned(sweep.folder, "haarpsi", tmp_path, into="photos64_long")}
     assert {path.parent for path in apart.values()} == {tmp_path / "tuned" / "photos64_long" / "sr_x4"}
-    assert OmegaConf.load(apart["dps.yaml"]) == {"sampler": {"zeta": 2.0}}
+    assert OmegaConf.load(apart["dps.yaml"]) == {"sampler": {"zeta": 2.0, "steps": 100}}  # conf/sampler has 1000
+    written = {path.name: path for path in write_tuned(sweep.folder, "haarpsi", tmp_path, also=("clip",))}
+    assert OmegaConf.load(written["dps.yaml"]).sampler.clip is True
+
+
+def test_weights_that_were_searched_for_yield_to_a_preset_that_is_chosen(run, tmp_path):
+    conf = tmp_path / "conf"
+    shutil.copytree(root() / "conf", conf, ignore=shutil.ignore_patterns("tuned"))
+    for spatial, low, score in ((0.3, 1.7, 0.6), (1.0, 1.0, 0.3), (0.2, 0.1, 0.1)):
+        psi = {"spatial": spatial, "low": low, "high": 0.5, "pixel": 0.0}
+        options = {"fidelity": psi, "zeta": 3.0, "steps": 50}
+        run.cell("safari", {"haarpsi": score}, options=options, spec=tuning(), run=HERE)
+    for into in (None, "photos64_optuna"):
+        write_tuned(run.folder, "haarpsi", conf, into=into)
+
+    def weights(*words: str) -> tuple[dict[str, float], tuple[float, int]]:
+        register()
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf)):
+            cfg = hydra.compose("config", overrides=["task=sr_x4", *words])
+        psi = OmegaConf.to_container(cfg.guidance)
+        named = {key: psi[key] for key in ("pixel", "spatial", "low", "high") if psi[key]}
+        return named, (cfg.sampler.zeta, cfg.sampler.steps)
+
+    found, full, at = {"spatial": 0.3, "low": 1.7, "high": 0.5}, {"spatial": 1.0, "low": 1.0, "high": 0.5}, (3.0, 50)
+    assert weights() == (found, at)
+    assert weights("tuned=photos64_optuna/${task}/${sampler}") == (found, at)
+    assert weights("guidance=pixel") == ({"pixel": 1.0}, at)
+    assert weights("guidance=full") == (full, at)
+    assert weights("guidance.spatial=0.9") == ({**found, "spatial": 0.9}, at)
+    assert weights("experiments=ablation_cutoff")[0] == {"low": 1.0, "high": 0.5}  # an overlay that chose
+    assert weights("task=denoising") == (full, (1.0, 1000)) and weights("sampler=dps")[0] == full
+    shutil.rmtree(run.folder / "photos" / "sr_x4" / "safari")  # another search, which leaves the weights alone
+    for zeta in (1.0, 2.0):
+        options = {"zeta": zeta, "fidelity": {**full, "pixel": 0.0}}
+        run.cell("safari", {"haarpsi": zeta}, options=options, spec=tuning(), run=HERE)
+    write_tuned(run.folder, "haarpsi", conf)
+    assert weights() == (full, (2.0, 1000))
+
+
+def test_the_metric_is_the_one_that_the_cells_were_searched_by(run):
+    def search(objective: str, zeta: float, **scores: float) -> None:
+        told = {"config": {**HERE["config"], "objective": objective}}
+        run.cell("dps", {"haarpsi": 0.5, **scores}, options={"zeta": zeta}, spec=tuning(), run=told)
+
+    assert found_with(run.folder) == "haarpsi"
+    search("auto", 1.0, lpips_vgg=math.nan)
+    assert found_with(run.folder) == "haarpsi"
+    search("auto", 2.0, lpips_vgg=0.25)
+    assert found_with(run.folder) == "lpips_vgg"
+    search("psnr", 3.0, psnr=20.0)
+    with pytest.raises(ConfigError, match="the objectives auto and psnr; say which"):
+        found_with(run.folder)
+
+
+def test_the_csv_is_of_the_metric_asked_for(run, tmp_path):
+    for zeta, psnr, haarpsi in ((1.0, 20.0, 0.9), (2.0, 30.0, 0.1)):
+        run.cell("dps", {"psnr": psnr, "haarpsi": haarpsi}, options={"zeta": zeta}, spec=tuning(), run=HERE)
+    (path,) = write_tuned(run.folder, "psnr", tmp_path)
+    assert OmegaConf.load(path).sampler.zeta == 2.0
+    assert list(pd.read_csv(path.with_suffix(".csv")).columns) == ["zeta", "psnr"]
 
 
 @pytest.mark.parametrize("words", [["--into"], ["--into", ""], ["--into", "a/b"]])

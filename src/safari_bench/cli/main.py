@@ -66,7 +66,7 @@ def _exact(arguments: Sequence[str]) -> int:
 def _tune(arguments: Sequence[str]) -> int:
     """safari-bench tune RUN [METRIC [KEY...]] [--into NAME]: the best settings of a sweep over tuning images, written
     to conf/tuned/<prior>, or to conf/tuned/NAME for `tuned='NAME/${task}/${sampler}'`."""
-    from safari_bench.cli.tuning import write_tuned
+    from safari_bench.cli.tuning import found_with, write_tuned
 
     words, into = list(arguments), None
     if "--into" in words:
@@ -76,10 +76,11 @@ def _tune(arguments: Sequence[str]) -> int:
             raise ConfigError(f"--into takes the name of a folder of conf/tuned, got {into!r}; e.g. photos64_long")
         del words[at : at + 2]
     if not words:
-        raise ConfigError("safari-bench tune takes a run folder, a metric (haarpsi), and keys to write besides (steps)")
-    metric = words[1] if len(words) > 1 else "haarpsi"
-    written = write_tuned(_run_folder(words[0]), metric, root() / "conf", words[2:], into)
-    print(f"wrote {len(written)} files under {root() / 'conf' / 'tuned'}")
+        raise ConfigError("safari-bench tune takes a run folder, a metric (the run's objective), and keys to write too")
+    run_folder = _run_folder(words[0])
+    metric = words[1] if len(words) > 1 else found_with(run_folder)
+    written = write_tuned(run_folder, metric, root() / "conf", words[2:], into)
+    print(f"best mean {metric}; wrote {len(written)} files under {root() / 'conf' / 'tuned'}")
     return 0
 
 
@@ -142,13 +143,31 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
+def _flags_first(words: Sequence[str]) -> list[str]:
+    """`name=a -m seed=0,1` as `-m name=a seed=0,1`: argparse takes no key=value before a flag and after it too."""
+    if {"-i", "--info"} & set(words):  # the one flag that would take the next word for its own
+        return list(words)
+    return sorted(words, key=lambda word: not word.startswith("-") and ("=" in word or word.startswith("~")))
+
+
 def _hydra(arguments: Sequence[str], function: Callable[[DictConfig], Any] = run) -> int:
-    sys.argv = ["safari-bench", *bind(arguments)]
+    sys.argv = ["safari-bench", *_flags_first(bind(arguments))]
     # Hydra would print its own traceback and exit; with this it hands the exception over.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     code = 0
+    failures: list[Exception] = []
+
+    def alone(cfg: DictConfig) -> None:
+        try:
+            function(cfg)
+        except Exception as error:  # Hydra would say "Error executing job with overrides" before we say what is wrong
+            failures.append(error)
+
+    task = function if {"-m", "--multirun"} & set(arguments) else alone  # a launcher's processes would lose the list
     try:
-        hydra.main(version_base="1.3", config_path=str(root() / "conf"), config_name="config")(function)()
+        hydra.main(version_base="1.3", config_path=str(root() / "conf"), config_name="config")(task)()
+        if failures:
+            raise failures[0]
     except (HydraException, OmegaConfBaseException):
         sweeps.abandon()
         raise

@@ -15,7 +15,7 @@ from safari_bench.cli.compose import jobs
 from safari_bench.cli.tuning import objective
 from safari_bench.ledger import CellBusy
 from safari_bench.runner import Outcome, run_cell
-from safari_bench.tables import build, render_text
+from safari_bench.tables import build, refuse_mixture, render_text
 
 __all__ = ["FAILED", "Interrupt", "run", "tabulate"]
 
@@ -55,7 +55,8 @@ def run(cfg: DictConfig) -> float | None:
     with sweep.job(HydraConfig.get().job.num) as report:
         outcome = _cells(cfg, report)
         if outcome and "direction" in HydraConfig.get().sweeper:
-            value = objective(cfg.objective, outcome.folder)
+            metric, value = objective(cfg.objective, outcome.folder)
+            print(f"{report.label}objective {metric}, to be made small: {value:.4f}")
     return value
 
 
@@ -67,7 +68,10 @@ def _cells(cfg: DictConfig, report: sweeps.JobReport | None) -> Outcome | None:
     """
     label, outcome = report.label if report else "", None
     with Interrupt("the batch in hand, to keep its rows") as interrupt:
-        for job in jobs(cfg, lambda: interrupt.requested, label):
+        found = jobs(cfg, lambda: interrupt.requested, label)
+        if report is None:  # a sweep may well be of several tables
+            refuse_mixture(found[0].folder, [(job.cell_folder, job.run) for job in found])
+        for job in found:
             what = f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}"
             place, outcome = (str(job.cell_folder), f"{what} {job.run['run_id']}"), None
             try:

@@ -12,11 +12,11 @@ from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.tables import figures, grid, latex, markdown
 from safari_bench.tables.choice import Choice, choose
 from safari_bench.tables.published import render_published
-from safari_bench.tables.records import TableError
+from safari_bench.tables.records import TableError, refuse_mixture
 from safari_bench.tables.reports import Report, report
 from safari_bench.tables.statistics import per_image, wide
 
-__all__ = ["Choice", "TableError", "build", "choose", "home", "render_text"]
+__all__ = ["Choice", "TableError", "build", "choose", "home", "refuse_mixture", "render_text"]
 
 
 def build(*run_folders: Path, into: Path | None = None, images_per_task: int = 2) -> list[Path]:

@@ -25,7 +25,7 @@ class Choice:
         score: mean of the metric over images, then over datasets.
         candidates: configurations that were compared.
         datasets: dataset -> number of images.
-        at_edge: keys whose best value is the smallest or largest that was tried.
+        at_edge: keys whose best value is the smallest or largest of a grid; draws from an interval have none.
         runner_up: the second best score; NaN if there is none.
         trials: every configuration, best first: the keys that were varied, and its score (NaN where an image failed).
     """
@@ -121,4 +121,6 @@ def _mean(members: list[Line], metric: str) -> float:
 
 def _is_edge(value: Any, tried: list[Any]) -> bool:
     numbers = [v for v in tried if isinstance(v, int | float) and not isinstance(v, bool)]
-    return len(numbers) == len(tried) and len(set(numbers)) > 2 and value in (min(numbers), max(numbers))
+    if len(numbers) < len(tried) or any(float(f"{v:.8g}") != v for v in numbers):  # nobody types more: drawn
+        return False
+    return len(set(numbers)) > 2 and value in (min(numbers), max(numbers))

@@ -1,7 +1,7 @@
 """The cells of a run folder, in the order of the tables, after checking that they may stand in one table."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -14,7 +14,7 @@ from safari_bench.ledger import Cell, LedgerError, attached, flatten, run_id
 from safari_bench.tables.variants import name_variants
 from safari_bench.tables.vocabulary import SAMPLERS, TASKS, rank
 
-__all__ = ["Line", "Record", "TableError", "lines", "load"]
+__all__ = ["Line", "Record", "TableError", "lines", "load", "refuse_mixture"]
 
 
 class TableError(Exception):
@@ -118,6 +118,29 @@ def load(*folders: Path, one_prior: bool = True) -> list[Record]:
     return named
 
 
+def refuse_mixture(folder: Path, planned: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
+    """Refuse cells that would cost a run folder its table, before they are computed.
+
+    Args:
+        planned: folder and contents of run.json of each.
+
+    Raises:
+        TableError: naming what differs.
+    """
+    paths = Path(folder).glob("*/*/*/*/run.json")
+    try:
+        present = [_bare(path.parent, Cell.at(path.parent).run()) for path in sorted(paths)]
+        _check_comparable(present)
+    except (LedgerError, TableError):
+        return  # there is no table to lose
+    _check_comparable([*present, *(_bare(place, run) for place, run in planned)])
+
+
+def _bare(folder: Path, run: Mapping[str, Any]) -> Record:
+    dataset, task, sampler = folder.parts[-4:-1]
+    return Record(folder, dataset, task, sampler, sampler, run, pd.DataFrame())
+
+
 def lines(records: list[Record]) -> Iterator[Line]:
     """The lines of the tables, in order. `records` as load returns them."""
     for _, group in groupby(records, key=lambda r: (r.dataset, r.task, r.sampler, r.label)):
@@ -165,7 +188,7 @@ def _nothing(folder: Path) -> TableError:
     )
 
 
-def _check_comparable(found: list[Record], one_prior: bool) -> None:
+def _check_comparable(found: list[Record], one_prior: bool = True) -> None:
     """One dataset name, one set of images and one prior; one task name, one degradation."""
     seen: dict[tuple[str, ...], tuple[dict[str, Any], Record]] = {}
     for record in found:
