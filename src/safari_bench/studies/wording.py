@@ -78,7 +78,8 @@ def step_caveat(psi: pd.DataFrame) -> str | None:
     tasks = psi.groupby(["dataset", "task"], sort=False)
     if not len(psi) or tasks.label.nunique().max() < 2 or tasks.zeta.nunique().max() > 1:
         return None
-    zetas = ", ".join(f"{task} {level(zeta)}" for (_, task), zeta in tasks.zeta.first().items())
+    first: list[Any] = list(tasks.zeta.first().reset_index().itertuples())
+    zetas = ", ".join(f"{row.task} {level(row.zeta)}" for row in first)
     return (
         f"All settings of a task have one zeta ({zetas}). L is a sum over the parts of psi, so that more parts or "
         "larger weights also take larger steps, and a difference between settings here is one of step size too: "
