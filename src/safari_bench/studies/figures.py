@@ -72,7 +72,8 @@ def signatures(means: pd.DataFrame, called: Mapping[str, str]) -> bytes:
         rows = [(name, named[named.response == name]) for name in SIGNATURES]
         drawn.append([_bars(of, name, f"{dataset}: {task}", k == 0) for k, (name, of) in enumerate(rows)])
     settings = means.groupby(["dataset", "task"]).label.nunique().max()
-    return _draw(drawn, height=0.6 + 0.16 * int(settings), left=2.6)
+    longest = max(len(called.get(label, label)) for label in means.label)
+    return _draw(drawn, height=0.6 + 0.16 * int(settings), left=0.4 + 0.065 * longest)  # inches a letter at this size
 
 
 def _heat(mean: pd.DataFrame, ends: tuple[float, float], title: str) -> Callable[[Axes], None]:
