@@ -111,7 +111,9 @@ def test_every_tuned_file_is_found_and_binds(path):
     chosen = flatten(OmegaConf.to_container(values).get("sampler", {}))
     for key, value in chosen.items():
         assert OmegaConf.select(cfg.sampler, key) == value
-    assert set(values) <= {"sampler", "defaults"}  # guidance belongs to its presets: guidance=pixel must mean pixel
+    assert set(values) <= {"sampler", "guidance"}  # presets are merged after it: guidance=pixel must mean pixel
+    preset = compose(where, f"task={task}", f"sampler={sampler}", "guidance=pixel").guidance
+    assert (preset.pixel, preset.spatial, preset.low, preset.high) == (1, 0, 0, 0)
 
 
 def test_the_run_id_is_of_what_can_change_a_number_and_of_nothing_else():

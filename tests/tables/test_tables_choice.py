@@ -93,8 +93,7 @@ def test_files_are_written_where_hydra_finds_them(sweep, tmp_path):
     dps, safari = (tmp_path / "tuned" / "photos64" / "sr_x4" / f"{name}.yaml" for name in ("dps", "safari"))
     assert set(written) == {dps, safari}  # nothing was compared for tv
     assert OmegaConf.load(dps) == {"sampler": {"zeta": 2.0, "steps": 100}}
-    assert OmegaConf.load(safari).sampler == {"zeta": 3.0}  # at which the weights were found
-    assert OmegaConf.load(safari.with_suffix("") / "default.yaml") == {"spatial": 1.0}
+    assert OmegaConf.load(safari) == {"guidance": {"spatial": 1.0}, "sampler": {"zeta": 3.0}}  # conf/sampler has 1
     assert dps.read_text().startswith("# @package _global_\n")
     assert "0.6500; next 0.5250" in dps.read_text()
     apart = {path.name: path for path in write_tuned(sweep.folder, "haarpsi", tmp_path, into="photos64_long")}
@@ -125,6 +124,7 @@ def test_weights_that_were_searched_for_yield_to_a_preset_that_is_chosen(run, tm
     found, full, at = {"spatial": 0.3, "low": 1.7, "high": 0.5}, {"spatial": 1.0, "low": 1.0, "high": 0.5}, (3.0, 50)
     assert weights() == (found, at)
     assert weights("tuned=photos64_optuna/${task}/${sampler}") == (found, at)
+    assert weights("tuned=photos64_optuna/sr_x4/safari") == (found, at)
     assert weights("guidance=pixel") == ({"pixel": 1.0}, at)
     assert weights("guidance=full") == (full, at)
     assert weights("guidance.spatial=0.9") == ({**found, "spatial": 0.9}, at)

@@ -69,8 +69,8 @@ def write_tuned(run: Path, metric: str, conf: Path, also: Sequence[str] = (), in
     and beside it a CSV of all of them, best first.
 
     The settings are those that the sweep varied, and those at which it was run though conf/sampler says otherwise: a
-    step size found with 50 steps means nothing with 1000. psi's weights go to <sampler>/default.yaml, which counts
-    where guidance was not chosen.
+    step size found with 50 steps means nothing with 1000. psi's weights count where guidance was not chosen: presets
+    are merged after conf/tuned.
 
     Args:
         metric: a column of the rows, or auto, see `objective`.
@@ -86,12 +86,9 @@ def write_tuned(run: Path, metric: str, conf: Path, also: Sequence[str] = (), in
     for choice in choose(run, metric):
         if choice.candidates < 2:
             continue
-        place = f"{into or choice.prior}/{choice.task}/{choice.sampler}"
-        path, values = conf / "tuned" / f"{place}.yaml", _values(choice, also)
-        weights = {key.removeprefix(_PSI): value for key, value in values.items() if key.startswith(_PSI)}
+        path = conf / "tuned" / (into or choice.prior) / choice.task / f"{choice.sampler}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_head(choice, run, metric) + _node(place, values, weights), encoding="utf-8")
-        _write_weights(path.with_suffix("") / "default.yaml", weights)
+        path.write_text(_head(choice, run, metric) + _node(_values(choice, also)), encoding="utf-8")
         pd.DataFrame(choice.trials).to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
         written.append(path)
         said = ", ".join(f"{key}={value}" for key, value in choice.settings.items())
@@ -108,11 +105,11 @@ def _values(choice: Choice, also: Sequence[str]) -> dict[str, Any]:
 
 
 def _usual(sampler: str) -> dict[str, Any]:
-    """The keys of a sampler as conf/ has them without conf/tuned; psi's are those of guidance=full."""
+    """The keys of a sampler as conf/ has them without conf/tuned, psi's among them."""
     path = root() / "conf" / "sampler" / f"{sampler}.yaml"
     own: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
-    full = OmegaConf.load(root() / "conf" / "guidance" / "full.yaml")
-    psi = {field.name: field.default for field in fields(GuidanceConfig)} | dict(full)
+    weights = OmegaConf.load(root() / "conf" / "psi.yaml")
+    psi = {field.name: field.default for field in fields(GuidanceConfig)} | dict(weights)
     return flatten(own) | {f"{_PSI}{key}": value for key, value in psi.items()}
 
 
@@ -129,22 +126,10 @@ def _head(choice: Choice, run: Path, metric: str) -> str:
     return "\n".join(head) + "\n"
 
 
-def _node(place: str, values: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
+def _node(values: Mapping[str, Any]) -> str:
     conf = OmegaConf.create({"sampler": {}})
     for key, value in values.items():
-        if not key.startswith(_PSI):
-            OmegaConf.update(conf, f"sampler.{key}", value, force_add=True)
-    text = OmegaConf.to_yaml(conf)
-    if not weights:
-        return text
-    # an override of /guidance would be the plain way; Hydra has none below a group whose name is interpolated
-    own = f"defaults:\n  - optional /tuned/{place}@guidance: ${{guidance}} # psi's weights, where guidance=default\n"
-    return f"{own}  - _self_\n{text}"
-
-
-def _write_weights(path: Path, weights: Mapping[str, Any]) -> None:
-    if not weights:
-        path.unlink(missing_ok=True)  # of an earlier search
-        return
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("# The rest is as in guidance=full.\n" + OmegaConf.to_yaml(OmegaConf.create(dict(weights))))
+        # psi's weights belong to the guidance group, which the sampler's fidelity refers to
+        path = f"guidance.{key.removeprefix(_PSI)}" if key.startswith(_PSI) else f"sampler.{key}"
+        OmegaConf.update(conf, path, value, force_add=True)
+    return OmegaConf.to_yaml(conf)
