@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from safari_bench.tables import render_text
+from safari_bench.tables import build, render_text
 from safari_bench.tables.published import _DETAILS, _METHODS, compare, published
 from safari_bench.tables.records import lines, load
 from safari_bench.tables.statistics import summary
@@ -60,6 +61,25 @@ def test_the_same_protocol_stands_beside_with_its_difference(run) -> None:
     text = render_text(run.folder)
     assert "-0.67" in text and "-0.014" in text and "DPS (Chung et al., ICLR 2023), Table 1" in text
     assert "DiffPIR (Zhu" not in text and "other protocols" not in text
+
+
+def test_a_file_says_the_same_to_programs(run, tmp_path) -> None:
+    measured(run)
+    build(run.folder, into=tmp_path)
+    beside = pd.read_csv(tmp_path / "published.csv").set_index("metric")
+    assert (
+        list(beside.index) == ["lpips_vgg", "psnr"]
+        and set(beside.sampler) == {"dps"}
+        and set(beside.n_images) == {1000}
+    )
+    assert beside.published.to_dict() == {"lpips_vgg": 0.214, "psnr": 25.67}
+    assert beside.difference.to_dict() == pytest.approx({"lpips_vgg": -0.014, "psnr": -0.67})
+
+
+def test_there_is_no_file_where_nothing_compares(run, tmp_path) -> None:
+    measured(run, task__sigma=0.1)
+    build(run.folder, into=tmp_path)
+    assert not (tmp_path / "published.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pandas as pd
 from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.tables import figures, grid, latex, markdown
 from safari_bench.tables.choice import Choice, choose
-from safari_bench.tables.published import render_published
+from safari_bench.tables.published import render_published, same_protocol
 from safari_bench.tables.records import TableError, refuse_mixture
 from safari_bench.tables.reports import Report, report
 from safari_bench.tables.statistics import per_image, wide
@@ -28,6 +28,7 @@ def build(*run_folders: Path, into: Path | None = None, images_per_task: int = 2
     ``table1_wide.csv``     one row for each dataset, task and sampler
     ``comparisons.csv``     the best of every column against the others, with p-values
     ``ranks.csv``           mean rank over tasks
+    ``published.csv``       published values of the same protocol beside the measured ones; only where there are any
     ``table1.md, .tex``     for people; the second compiles on its own
     ``grid.png``            pictures side by side
     ``distortion.png``      perception against distortion
@@ -86,6 +87,9 @@ def _files(found: Report, images_per_task: int) -> Iterator[tuple[str, bytes]]:
     yield "table1_wide.csv", _csv(wide(found.lines, found.table))
     yield "comparisons.csv", _csv(found.comparisons)
     yield "ranks.csv", _csv(found.ranks)
+    beside = same_protocol(found.lines, found.table)
+    if len(beside):
+        yield "published.csv", _csv(beside)
     yield "table1.md", _text(found).encode()
     yield "table1.tex", latex.render(found).encode()
     yield "grid.png", grid.draw(found.lines, images_per_task)

@@ -17,7 +17,7 @@ from tabulate import tabulate
 from safari_bench.tables.records import Line
 from safari_bench.tables.vocabulary import METRICS
 
-__all__ = ["Comparison", "compare", "published", "render_published"]
+__all__ = ["Comparison", "compare", "published", "render_published", "same_protocol"]
 
 #: sampler of this suite -> method as the papers call it. Presets such as dps_author_code count as their method.
 _METHODS = {
@@ -102,8 +102,8 @@ def render_published(lines: Sequence[Line], table: pd.DataFrame, *, everything: 
         head = ["dataset", "task", "sampler", "metric", "here", "published", "difference", "source"]
         parts += ["## Published values of the same protocol", _table([_beside(pair) for pair in same], head)]
         parts += [
-            "difference: here minus published. Protocols agree in what papers state; nobody else's masks, kernels and "
-            "noise draws are known."
+            "difference: here minus published. Protocols agree in what papers state, of a method's settings in its "
+            "number of calls; nobody else's masks, kernels, noise draws and choice of ImageNet's pictures are known."
         ]
     if everything:
         others = [pair for pair in found if pair.reasons]
@@ -111,6 +111,18 @@ def render_published(lines: Sequence[Line], table: pd.DataFrame, *, everything: 
         rows = [[*_described(pair.row, "method"), pair.row["source"], "; ".join(pair.reasons)] for pair in others]
         parts += ["## Published values of other protocols", _table(rows, head)]
     return "\n\n".join(parts) + "\n" if parts else ""
+
+
+def same_protocol(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
+    """Every measured value that published ones of the same protocol stand beside, one row for each of those."""
+    columns = ["dataset", "task", "sampler", "metric", "n_images", "here", "published", "difference", "source"]
+    rows = []
+    for pair in compare(lines, table):
+        if not pair.reasons:
+            row, value = pair.row, float(pair.row["value"])
+            head = [row["dataset"], pair.task, pair.label, row["metric"], row["n_images"]]
+            rows.append([*head, pair.here, value, pair.here - value, row["source"]])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
