@@ -3,6 +3,7 @@ fed the same noise to 1e-6, mean and covariance of the output to 4 digits; and w
 
 import functools
 import math
+import weakref
 from pathlib import Path
 
 import exact_gradient as exact
@@ -351,3 +352,20 @@ def test_mcg_explains_the_measurement_exactly():
         streams = Streams(0, "t", IDS, dtype=torch.float64)
         x = MCG(steps=5).restore(y, operator, 0.0, PRIOR, streams, iter)
         torch.testing.assert_close(operator.A(x), y, rtol=0, atol=1e-9)
+
+
+def test_no_step_of_mmps_holds_the_activations_of_the_one_before(monkeypatch):
+    """It would take twice their memory: an x0_hat keeps what its backward passes need."""
+    operator, y = setting("blur", 0.05)
+    counted, before = Counted(PRIOR), []
+    original = counted.predict
+
+    def predict(x_t, t, *, clip=False):
+        assert all(x0_hat() is None for x0_hat in before)
+        prediction = original(x_t, t, clip=clip)
+        before.append(weakref.ref(prediction.x0_hat))
+        return prediction
+
+    monkeypatch.setattr(counted, "predict", predict)
+    MMPS(steps=3).restore(y, operator, 0.05, counted, Streams(0, "t", IDS, dtype=torch.float64), iter)
+    assert len(before) == 3
