@@ -25,7 +25,7 @@ from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.priors.mixture import MixturePrior
 from safari_bench.study.bound import psi_bound
 from safari_bench.study.convergence import orders
-from safari_bench.study.exact import run
+from safari_bench.study.exact import run, work
 from safari_bench.study.gaussian_scores import GaussianTruth
 from safari_bench.study.mixture_scores import MixtureTruth
 from safari_bench.study.plan import Method, Section, Task, Tuning
@@ -60,16 +60,23 @@ def exact(arguments: Sequence[str]) -> int:
         bounds=_bounds(config),
         targets=_targets(config),
         orders=[order._asdict() for order in orders(config.orders.steps, config.orders.sigma_y, config.seed)],
+        guided={name: "pixel" if m.sampler == "dps" else m.guidance for name, m in _guided(config).items()},
     )
     print(write(planned, extras, folder))
     print(f"\nin {folder}: findings.md, exact.md, a CSV per table and a plot per task")
     return 0
 
 
+def _guided(config: ExactConfig) -> dict[str, MethodConfig]:
+    """Methods that step along the gradient of ||psi(r)|| itself; in DPS psi is the identity."""
+    return {n: m for n, m in config.methods.items() if m.sampler in ("dps", "safari") and "step_rule" not in m.set}
+
+
 def _share(planned: Sequence[Section], arguments: Sequence[str], processes: int, folder: Path) -> None:
     """Every task in a process of its own, so many at a time, each with its share of the cores."""
     threads = max(1, (os.cpu_count() or 1) // processes)
     tasks = [(i, j) for i, section in enumerate(planned) for j in range(len(section.tasks))]
+    tasks.sort(key=lambda place: -work(planned[place[0]], place[1]))  # the longest first: none is left to run alone
     with ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_prepare, initargs=(list(arguments), threads, folder)
     ) as pool:
@@ -126,7 +133,14 @@ def _section(
         node = _operator(differing.pop("task", name), values.size, differing)
         operator = instantiate(node, _partial_=True, _convert_="all")
         trial = partial(
-            Trial, prior=prior, draw=draw, operator=operator, shape=shape, sigma_y=sigma_y, seed=config.seed
+            Trial,
+            prior=prior,
+            draw=draw,
+            operator=operator,
+            shape=shape,
+            sigma_y=sigma_y,
+            seed=config.seed,
+            device=config.device,
         )
         chosen = [m for m in nodes if not values.methods or m in values.methods]
         on = [m for m in chosen if not config.methods[m].tasks or name in config.methods[m].tasks]
@@ -215,8 +229,9 @@ def _bounds(config: ExactConfig) -> list[Row]:
     values = config.bound
     return [
         head | bound._asdict()
+        for gamma in values.gammas
         for head, trial, fidelity in _psi(config)
-        for bound in psi_bound(trial, fidelity, values.times, values.draws, values.gamma)
+        for bound in psi_bound(trial, fidelity, values.times, values.draws, gamma)
     ]
 
 

@@ -66,14 +66,18 @@ class SectionConfig:
 
 @dataclass
 class BoundConfig:
-    """See `study.bound.psi_bound` and `study.psi_target.psi_target`; no task named is none."""
+    """See `study.bound.psi_bound` and `study.psi_target.psi_target`; no task named is none.
+
+    Args:
+        gammas: scales of the likelihood that the bound is evaluated at; null is sigma_y.
+    """
 
     size: int = 16
     tasks: list[str] = field(default_factory=list)
     guidance: list[str] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     draws: int = 16
-    gamma: float | None = None
+    gammas: list[float | None] = field(default_factory=lambda: [None])
 
 
 @dataclass
@@ -99,6 +103,7 @@ class ExactConfig:
     max_steps: int = 1000
     processes: int = 1
     compute: bool = True
+    device: str = "cpu"
     study: str = ""
     studies: dict[str, Any] = field(default_factory=dict)
     gaussian: SectionConfig = field(default_factory=SectionConfig)
@@ -129,7 +134,7 @@ def load(arguments: Sequence[str] = ()) -> ExactConfig:
     typed = OmegaConf.from_dotlist(list(arguments))
     wanted: Any = OmegaConf.merge(base, typed)
     if wanted.study and wanted.study not in wanted.studies:
-        raise ConfigError(unknown_key(f"study={wanted.study}", wanted.studies))
+        raise ConfigError(unknown_key(f"studies.{wanted.study}", list(wanted.studies)))
     differing = wanted.studies[wanted.study] if wanted.study else {}
     config: Any = OmegaConf.to_object(OmegaConf.merge(base, differing, typed))
     for section in config.sections():

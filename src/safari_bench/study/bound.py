@@ -35,12 +35,14 @@ class Bound(NamedTuple):
     """Both sides at one t, as decimal logarithms.
 
     Attributes:
+        gamma: the likelihood's scale.
         log10_left: of |p_psi,t(y | x_t) - p_psi(y | x0_hat)|, median over draws of x_t.
         log10_right: of L_psi ||A|| m_1 / (e^{1/2} Z_psi gamma), which does not depend on x_t.
         log10_ratio: of left over right, the largest over draws of x_t: the bound holds where it is not positive.
         log10_z: of Z_psi, which both sides are divided by.
     """
 
+    gamma: float
     t: int
     sigma_t: float
     m_1: float
@@ -92,6 +94,7 @@ def psi_bound(
             left.append(_log_difference(mean, at_x0_hat) - log_Z)
         bounds.append(
             Bound(
+                gamma,
                 t,
                 prior.schedule.sigma(t),
                 m_1,

@@ -20,7 +20,7 @@ from safari_bench.study.plan import Method, Section, Task, Truth
 from safari_bench.study.rows import Row, Rows
 from safari_bench.study.trial import Trial
 
-__all__ = ["EXACT", "planned_points", "points", "run", "tunings"]
+__all__ = ["EXACT", "planned_points", "points", "run", "tunings", "work"]
 
 #: the name of the rows of exact draws, which show what a perfect sampler would score
 EXACT = "exact draws"
@@ -71,6 +71,12 @@ def tunings(section: Section, folder: Path) -> list[Row]:
         tried = [row for row in rows if row["method"] in methods and row["image"] in images]
         found += _in_order(section, tried)
     return found
+
+
+def work(section: Section, task: int) -> float:
+    """Pixels times draws times steps of one task, by its number: roughly what it takes."""
+    planned, pixels = section.tasks[task], float(section.settings.get("size", 1)) ** 2
+    return pixels * section.samples * _size(planned, section.tuning_images)
 
 
 def _in_order(section: Section, rows: Sequence[Row]) -> list[Row]:

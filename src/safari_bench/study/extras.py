@@ -1,6 +1,7 @@
 """What the exact study knows without a run: the theorem's bound, psi's target, the orders of convergence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from safari_bench.study.markdown import markdown, power_of_ten
@@ -17,11 +18,13 @@ class Extras(NamedTuple):
         bounds: task, psi and the fields of `Bound`.
         targets: task, psi and the fields of `Target`.
         orders: the fields of `Order`.
+        guided: methods that step along the gradient of ||psi(y) - psi(A x0_hat)||, and the name of their psi.
     """
 
     bounds: Sequence[Row]
     targets: Sequence[Row]
     orders: Sequence[Row]
+    guided: Mapping[str, str] = MappingProxyType({})
 
 
 def files(extras: Extras) -> dict[str, bytes]:
@@ -45,14 +48,14 @@ def _bound_page(rows: Sequence[Row]) -> str:
     parts = [
         "# The bound of SaFaRI's theorem under the Gaussian prior",
         "|p_psi,t(y | x_t) - p_psi(y | x0_hat)| <= L_psi ||A|| m_1 / (e^{1/2} Z_psi gamma), where nothing in it is\n"
-        "estimated: x_0 given x_t is Gaussian, and gamma = sigma_y unless bound.gamma says otherwise.",
+        "estimated: x_0 given x_t is Gaussian. gamma is sigma_y, and what else bound.gammas names.",
         "- left, right: times Z_psi, so that the left cannot exceed 1; where the right does, the bound says nothing\n"
         "- left: the median over draws of x_t; ratio: left over right, the largest over those draws; the right does\n"
         "  not depend on x_t\n"
         "- m_1 = E||x_0 - x0_hat||",
     ]
     head = ["t", "sigma_t", "m_1", "left", "right", "ratio"]
-    for (task, psi), of_psi in grouped(rows, "task", "psi").items():
+    for (gamma, task, psi), of_psi in grouped(rows, "gamma", "task", "psi").items():
         cells = [
             [
                 str(row["t"]),
@@ -64,5 +67,6 @@ def _bound_page(rows: Sequence[Row]) -> str:
             ]
             for row in of_psi
         ]
-        parts += [f"## {task}, psi = {psi} (log10 Z_psi = {of_psi[0]['log10_z']:.1f})", markdown(cells, head)]
+        log10_z = f"log10 Z_psi = {of_psi[0]['log10_z']:.1f}"
+        parts += [f"## gamma = {gamma:g}, {task}, psi = {psi} ({log10_z})", markdown(cells, head)]
     return "\n\n".join(parts) + "\n"

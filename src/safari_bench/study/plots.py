@@ -55,14 +55,17 @@ def plot_task(
 
 
 def plot_bound(rows: Sequence[Row]) -> bytes:
-    """A PNG: how much smaller the left side is than the right, along t."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for (task, psi), line in grouped(rows, "task", "psi").items():
-        axes.plot([row["t"] for row in line], [row["log10_ratio"] for row in line], ".-", label=f"{task}, {psi}")
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set(xlabel="t", ylabel="log10 (left / right)", title="The bound of SaFaRI's theorem")
-    axes.legend(fontsize=7)
+    """A PNG: how much smaller the left side is than the right, along t, a panel per gamma."""
+    panels = grouped(rows, "gamma")
+    figure = Figure(figsize=(6 * len(panels), 4.5), layout="constrained")
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, ((gamma,), of_gamma) in zip(row, panels.items(), strict=True):
+        for (task, psi), line in grouped(of_gamma, "task", "psi").items():
+            axes.plot([row["t"] for row in line], [row["log10_ratio"] for row in line], ".-", label=f"{task}, {psi}")
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set(xlabel="t", ylabel="log10 (left / right)", title=f"gamma = {gamma:g}")
+        axes.legend(fontsize=7)
+    figure.suptitle("The bound of SaFaRI's theorem")
     return _png(figure)
 
 

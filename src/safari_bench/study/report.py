@@ -46,13 +46,15 @@ _GAUSSIAN_LEGEND = """\
   posterior's total variance (1 is what the best point estimate has). Exact where A is shift-invariant, because there
   both covariances are diagonal in waves (if the sampler is affine); elsewhere, marked "at least", the larger of the
   lower bounds that the marginals over waves and over pixels give. Where A is not shift-invariant and too large to write
-  out, that takes the variances of exact draws, and the sd ratio and coverage are over some pixels: see exact.yaml"""
+  out, that takes the variances of exact draws, and the sd ratio and coverage are over some pixels: see exact.yaml. It
+  is unbiased and cut off at 0: what is at or below the exact draws' W2 is not told apart from them"""
 _MIXTURE_LEGEND = """\
 - sliced W: Wasserstein-2 distance from exact draws, root mean square over 128 random directions, relative to the
   posterior's standard deviation; beside it what as many exact draws get
 - weights: of the modes, p(k | x) averaged over the draws; error: total variation distance from the exact weights"""
 _SHARED = f"""\
-- NFE: prior calls; backward: backward passes through the prior; s / image: processor time over the size of the batch
+- NFE: prior calls; backward: backward passes through the prior; s / image: processor time over the size of the batch,
+  {NOTHING} where samplers ran on a GPU
 - tuned: chosen on other draws of x and y, see tuning.csv; {NOTHING}: not known, or not applicable
 - {EXACT}: what a perfect sampler scores with as many draws"""
 

@@ -1,75 +1,58 @@
 """The study's findings that need no draws, in words: psi's target, the theorem's bound, orders of convergence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from safari_bench.study.convergence import CLAIMS
 from safari_bench.study.extras import Extras
 from safari_bench.study.markdown import markdown, number, power_of_ten
+from safari_bench.study.psi_words import targets
 from safari_bench.study.rows import Row, grouped
 
 __all__ = ["theory"]
 
+#: log10 of left over right above which the bound is called telling
+_TELLING = -2.0
 
-def theory(extras: Extras) -> list[str]:
-    """Parts of findings.md, as far as they were asked for."""
+
+def theory(extras: Extras, best: Mapping[tuple[str, str], Row]) -> list[str]:
+    """Parts of findings.md, as far as they were asked for.
+
+    Args:
+        best: by method and task, the row at the best number of steps under the Gaussian prior.
+    """
     parts: list[str] = []
     if extras.targets:
-        parts += ["## What SaFaRI's psi does to the posterior it targets", *_targets(extras.targets)]
+        parts += ["## What SaFaRI's psi does to the posterior it targets", *targets(extras, best)]
     if extras.bounds:
-        parts += ["## The bound of SaFaRI's theorem", _bounds(extras.bounds)]
+        parts += ["## The bound of SaFaRI's theorem", *_bounds(extras.bounds)]
     if extras.orders:
         parts += ["## Orders of convergence", *_orders(extras.orders)]
     return parts
 
 
-def _targets(rows: Sequence[Row]) -> list[str]:
-    head = [
-        "task",
-        "psi",
-        "scale",
-        "error of the mean / sd",
-        "sd ratio",
-        "coverage of 90 %",
-        "W2",
-        "sd, low",
-        "sd, high",
-    ]
-    names = ("mean_error_sd", "sd_ratio", "coverage", "w2", "sd_low", "sd_high")
-    cells = [[str(row[n]) for n in ("task", "psi", "scale")] + [number(row[n]) for n in names] for row in rows]
-    said = [
-        "SaFaRI steers towards exp(-||psi(y) - psi(A x)||^2 / 2 gamma^2) p(x). Here is that distribution against "
-        "p(x | y), in closed form and averaged over y; no sampler is involved. With gamma = sigma_y (as weighed), and "
-        "with gamma such that psi weighs the residual as much in total as the noise allows (same strength).",
-        markdown(cells, head),
-    ]
-    for (psi,), of_psi in grouped([row for row in rows if row["psi"] != "pixel"], "psi").items():
-        weighed, same = ([r for r in of_psi if r["scale"] == scale] for scale in ("as weighed", "same strength"))
-        said.append(
-            f"- {psi}: the mean moves by {_range(weighed, 'mean_error_sd')} sd, the spread is "
-            f"{_range(weighed, 'sd_ratio')} of the right one and 90 % intervals hold {_range(weighed, 'coverage')}; at "
-            "the same strength "
-            f"{_range(same, 'mean_error_sd')}, {_range(same, 'sd_ratio')} and {_range(same, 'coverage')}"
-        )
-    return said
-
-
-def _range(rows: Sequence[Row], name: str) -> str:
-    low, high = min(row[name] for row in rows), max(row[name] for row in rows)
-    return f"{number(low)} to {number(high)}"
-
-
-def _bounds(rows: Sequence[Row]) -> str:
+def _bounds(rows: Sequence[Row]) -> list[str]:
+    """What holds of all, and per gamma whether the bound says anything."""
     holds = all(row["log10_ratio"] <= 0 for row in rows)
+    parts = [f"It {'holds at all' if holds else 'is violated at some of the'} {len(rows)} points of bound.md."]
+    return [*parts, "\n".join(_at_gamma(of_gamma) for of_gamma in grouped(rows, "gamma").values())]
+
+
+def _at_gamma(rows: Sequence[Row]) -> str:
     tightest = max(rows, key=lambda row: row["log10_ratio"])
-    telling = [row["t"] for row in rows if row["log10_right"] + row["log10_z"] < 0]
-    when = f"for t <= {max(telling)} at the most" if telling else "for no t"
-    verb = "holds at all" if holds else "is violated at some of the"
+    below = [row for row in rows if row["log10_right"] + row["log10_z"] < 0]
+    telling = [row for row in below if row["log10_ratio"] > _TELLING]
     where = f"t = {tightest['t']} ({tightest['task']}, psi = {tightest['psi']})"
-    return (
-        f"It {verb} {len(rows)} points of bound.md. It is tightest at {where}, where the left side is "
+    head = (
+        f"- gamma = {rows[0]['gamma']:g}: tightest at {where}, where the left side is "
         f"{power_of_ten(tightest['log10_ratio'])} of the right. The right side is below the trivial bound, the "
-        f"likelihood's largest value, {when}."
+        f"likelihood's largest value, at {len(below)} of {len(rows)} points"
     )
+    if not telling:
+        return f"{head}, and the left is a hundredth of it at none of them: here the bound says nothing of use"
+    times = sorted({row["t"] for row in telling})
+    when = f"t = {times[0]}" if len(times) == 1 else f"t = {times[0]} to {times[-1]}"
+    much = f"the left is more than a hundredth of it at {len(telling)} of them"
+    return f"{head}, and {much}, {when}: there it says something"
 
 
 def _orders(rows: Sequence[Row]) -> list[str]:

@@ -1,5 +1,6 @@
 """One measurement of an image drawn from the prior, and samplers run on it many times over."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Run(NamedTuple):
     x_hat: Image  # (samples, c, h, w), float64
     nfe: int
     n_backward: int
-    seconds: float  # of processor time per image: what else the machine does does not count
+    seconds: float  # of processor time per image: what else the machine does does not count; NaN but on a CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Trial:
         sigma_y: standard deviation of n on the [-1, 1] scale.
         seed: of everything random.
         image: which x, n and geometry of A: another name, another draw.
+        device: where samplers run. What is exact is computed on the CPU, in float64.
     """
 
     prior: Denoiser
@@ -56,6 +58,7 @@ class Trial:
     sigma_y: float
     seed: int
     image: str
+    device: str = "cpu"
 
     def streams(self, name: str) -> Streams:
         """Streams of one image in float64, apart from those that make x, y and A and from other names."""
@@ -90,18 +93,19 @@ class Trial:
             NotFinite: its iterate is no longer finite.
             ValueError: mirrored, and the number of samples is odd.
         """
-        operator = self.operators(samples, torch.float32)
+        ids = [self.image] * samples
+        operator = self.operator(self.shape, Streams(self.seed, _DATASET, ids, self.device))
         if not isinstance(operator, sampler.requires):
             raise Unsupported(f"needs a {sampler.requires.__name__}; {type(operator).__name__} is not one")
         sampler.check(operator)
         kind = Mirrored if mirrored else Streams
-        streams = kind(self.seed, _DATASET, [f"{self.image} draw {i}" for i in range(samples)])
-        y = self.y.float().expand(samples, *self.y.shape[1:]).contiguous()
+        streams = kind(self.seed, _DATASET, [f"{self.image} draw {i}" for i in range(samples)], self.device)
+        y = self.y.float().to(self.device).expand(samples, *self.y.shape[1:]).contiguous()
         denoiser, start = Counted(self.prior), time.process_time()
         x_hat = sampler.restore(y, operator, self.sigma_y, denoiser, streams, progress)
-        seconds = (time.process_time() - start) / samples
+        seconds = (time.process_time() - start) / samples if self.device == "cpu" else math.nan
         check_finite(x_hat, "the end")
-        return Run(x_hat.double(), denoiser.nfe, denoiser.n_backward, seconds)
+        return Run(x_hat.double().cpu(), denoiser.nfe, denoiser.n_backward, seconds)
 
 
 def from_gaussian(prior: GaussianPrior) -> Draw:
