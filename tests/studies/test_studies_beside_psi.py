@@ -152,6 +152,7 @@ def test_methods_without_psi_have_signatures_and_no_weights(methods: Path) -> No
     written = {path.name for path in study(methods)}
     assert written == {"failures.csv", "means.csv", "signatures.png", "study.md"}
     page = (methods / "study.md").read_text()
+    assert page.startswith("# methods: how each method fails")
     (line,) = (line for line in page.splitlines() if line.startswith("| tv ") and "±" in line)
     assert "| safari " in page and "spatial only" not in page  # a method among methods
     assert "| **-7.98 ± 0.02** " in line  # mean of -8 + 0.01 k, and on the failing side

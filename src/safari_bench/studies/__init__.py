@@ -32,7 +32,8 @@ def study(run_folder: Path) -> list[Path]:
     folder = Path(run_folder)
     frame = load_study(folder)
     make_folder(folder)
-    parts = [f"# {folder.resolve().name}: ablation of psi", *_captions(folder), caveat(frame)]
+    asked = "ablation of psi" if frame.spatial.notna().all() else "how each method fails"
+    parts = [f"# {folder.resolve().name}: {asked}", *_captions(folder), caveat(frame)]
     steps_differ = step_caveat(with_psi(frame))
     parts += [steps_differ] if steps_differ else []
     written = []
