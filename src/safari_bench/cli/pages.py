@@ -51,15 +51,16 @@ Example: safari-bench card prior.checkpoint=results/train_prior/prior
     "tune": f"""\
 safari-bench tune RUN [METRIC [KEY ...]] [--into NAME]
 
-Choose, for every method and task of a sweep over tuning images, the settings with the best mean METRIC (haarpsi), and
-write them where a run looks for them. Test images are refused; a best value at the edge of its grid is named.
+Choose, for every method and task of a sweep over tuning images, the settings with the best mean METRIC, and write them
+where a run looks for them. Test images are refused; a best value at the edge of its grid is named.
 
-  KEY           a key of samplers to write although the sweep did not vary it, such as steps
+  METRIC        the objective that the sweep was run with, unless another is named
+  KEY           a key of samplers to write although it is at its default; what differs from it is written anyway
   --into NAME   a folder of conf/tuned instead of the prior's, for runs with tuned='NAME/${{task}}/${{sampler}}'
 
 Writes: conf/tuned/<prior>/<task>/<sampler>.yaml, and a CSV of all that was tried beside it.
 Example: safari-bench tune results/tuning haarpsi steps
-A search by Optuna instead of a grid: make tune TASK=... SAMPLER=...
+A search by Optuna instead of a grid: make tune TASK=... SAMPLER=... [INTO=NAME] [SEARCH=...], spaces in conf/search
 {_KEYS}""",
     "study": f"""\
 safari-bench study RUN [RUN ...]
@@ -109,7 +110,7 @@ Example: safari-bench plan experiments=table1
 safari-bench doctor [key=value ...]
 
 One page: what is installed, which weights, checkpoints and datasets are found, how fast one call is, which experiments
-can be run. Writes nothing.
+can be run. A dataset is found when all the pictures that are asked for are there. Writes nothing.
 
 Example: safari-bench doctor dataset=ffhq dataset.root=DIR
 {_KEYS}""",
