@@ -83,7 +83,7 @@ def step_caveat(psi: pd.DataFrame) -> str | None:
     return (
         f"All settings of a task have one zeta ({zetas}). L is a sum over the parts of psi, so that more parts or "
         "larger weights also take larger steps, and a difference between settings here is one of step size too: "
-        "results/ablation_zeta has each setting at its own zeta."
+        "results/ablation_zeta shows how much that can be."
     )
 
 
