@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from paper import SAMPLERS, TASKS, header_of
+from paper import DIFFPIR_TASKS, SAMPLERS, TASKS, header_of
 
 from safari_bench.cli.grids import configurations
 from safari_bench.cli.schema import root
@@ -28,7 +28,7 @@ def test_the_numbers_that_a_header_expects_are_the_published_ones(overlay, sourc
             chosen = facts[(facts.dataset == dataset) & (facts.task == task.removesuffix("_92"))].set_index("metric")
             assert [float(value) for value in values.split(", ")] == [chosen.value[metric] for metric in metrics], task
             swept.add((dataset, task))
-    tasks = TASKS if overlay == "table1" else ["sr_x4", "deblur_gaussian", "deblur_motion"]
+    tasks = TASKS if overlay == "table1" else DIFFPIR_TASKS
     assert swept == {(dataset, task) for dataset in ("ffhq", "imagenet") for task in tasks}
 
 
@@ -50,3 +50,5 @@ def test_the_overlay_sweeps_what_these_tests_run():
     overlay = (root() / "experiments" / "table1.yaml").read_text()
     assert "prior: ffhq256,imagenet256\n" in overlay
     assert f"task: {','.join(TASKS)}\n" in overlay and f"sampler: {','.join(SAMPLERS)},tv\n" in overlay
+    overlay = (root() / "experiments" / "table1_diffpir.yaml").read_text()
+    assert f"task: {','.join(DIFFPIR_TASKS)}\n" in overlay
