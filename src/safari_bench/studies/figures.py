@@ -139,7 +139,7 @@ def _draw(drawn: Sequence[Sequence[Callable[[Axes], None]]], height: float = _PA
         size = left + across * _PANEL[0], down * (height + 0.3)
         figure = Figure(figsize=size)
         grid = figure.subplots(down, across, squeeze=False)
-        gaps = {"wspace": 0.7 / (_PANEL[0] - 0.7), "hspace": 0.8 / max(height - 0.5, 0.1)}
+        gaps = {"wspace": 0.9 / (_PANEL[0] - 0.9), "hspace": 0.8 / max(height - 0.5, 0.1)}
         figure.subplots_adjust(left / size[0], 0.45 / size[1], 1 - 0.1 / size[0], 1 - 0.3 / size[1], **gaps)
         for row, panels in zip(grid, drawn, strict=True):
             for axes, draw in zip(row, panels, strict=True):
