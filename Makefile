@@ -28,7 +28,7 @@ reproduce-table1: setup ## compute Table 1 on the images that ship; SCALE=paper:
 	$(BIN)/safari-bench -m experiments=$(TABLE1_$(SCALE)) $(ARGS)
 
 ABLATIONS := ablation ablation_factorial ablation_cutoff ablation_factor ablation_methods
-ablation: setup ## what each part of psi does: five studies in results/ablation*, under 30 minutes on two free cores
+ablation: setup ## what each part of psi does and how methods fail: five studies in results/ablation*
 	@status=0; for study in $(ABLATIONS); do \
 	  $(BIN)/safari-bench -m experiments=$$study hydra/launcher=joblib hydra.launcher.n_jobs=2 $(ARGS) || status=1; \
 	  $(BIN)/safari-bench study results/$$study || status=1; \
