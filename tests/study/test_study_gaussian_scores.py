@@ -134,7 +134,7 @@ def test_scores_on_some_pixels_are_like_those_on_all():
 
 
 @pytest.mark.parametrize("task", sorted(set(OPERATORS) - set(DIAGONAL)))
-@pytest.mark.parametrize("width", [1.0, 0.6])
+@pytest.mark.parametrize("width", [1.0, pytest.param(0.6, marks=pytest.mark.slow)])
 def test_distances_by_few_exact_draws_have_no_bias(task, width):
     """W2^2 of a sampler so wide by the variances of 4 exact draws, 100 times over, and by the exact ones."""
     known, few = truth(task), GaussianTruth(gaussian_trial(task), pixels=1, exact_draws=4)
