@@ -155,7 +155,13 @@ def run_every_method(prior: str, tasks: list[str], *more: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("prior", "tasks"),
-    [("ffhq256", TASKS[1:3]), ("ffhq256", TASKS[3:]), ("imagenet256", TASKS[:2]), ("imagenet256", TASKS[2:])],
+    [
+        pytest.param("ffhq256", TASKS[1:3], marks=pytest.mark.slow),
+        pytest.param("ffhq256", TASKS[3:], marks=pytest.mark.slow),
+        pytest.param("imagenet256", TASKS[:2], marks=pytest.mark.slow),
+        pytest.param("imagenet256", TASKS[2:-1], marks=pytest.mark.slow),
+        ("imagenet256", TASKS[-1:]),
+    ],
 )
 def test_every_method_and_task_of_table_1_runs(tree, prior, tasks):
     run_every_method(prior, tasks)
