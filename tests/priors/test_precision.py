@@ -81,6 +81,10 @@ def test_the_compiled_network_is_the_network(prior, channels_last):
     with torch.no_grad():  # another graph than the one with gradients
         x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
         torch.testing.assert_close(prior.network(x, torch.tensor([500, 500])), exact[0], rtol=1e-5, atol=1e-5)
+    x.requires_grad_()
+    output = prior.network(x, torch.tensor([500, 500]))
+    first, second = (torch.autograd.grad(output.sum(), x, retain_graph=True)[0] for _ in range(2))  # as MMPS does
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize(

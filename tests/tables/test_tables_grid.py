@@ -69,6 +69,14 @@ def test_missing_pictures_leave_a_grey_tile(run) -> None:
     assert len({found[row][column].tobytes() for row, column in ((0, 0), (0, 3), (1, 3))}) == 3  # none, failed, n/s
 
 
+def test_rows_without_any_picture_leave_a_published_grid_alone(run) -> None:
+    run.cell("dps", {"psnr": 1.0})
+    assert run.folder / "grid.png" not in build(run.folder)
+    (run.folder / "grid.png").write_bytes(b"published")
+    build(run.folder)
+    assert (run.folder / "grid.png").read_bytes() == b"published"
+
+
 def test_rows_are_counted_per_task(run) -> None:
     one = run.cell("dps", {"psnr": 1.0}, color=RED)
     run.cell("dps", {"psnr": 1.0}, task="denoising", color=BLUE)

@@ -60,6 +60,8 @@ class Folded(nn.Module):
         if not compile_it:
             self._compiled = None
         elif self._compiled is None:
+            # MMPS goes back through one call several times, which donated buffers rule out.
+            torch._functorch.config.donated_buffer = False
             self._compiled = torch.compile(self.unet.forward)
 
     def check(self, h: int, w: int) -> None:

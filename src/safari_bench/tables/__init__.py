@@ -30,7 +30,7 @@ def build(*run_folders: Path, into: Path | None = None, images_per_task: int = 2
     ``ranks.csv``           mean rank over tasks
     ``published.csv``       published values of the same protocol beside the measured ones; only where there are any
     ``table1.md, .tex``     for people; the second compiles on its own
-    ``grid.png``            pictures side by side
+    ``grid.png``            pictures side by side; only where any were saved
     ``distortion.png``      perception against distortion
     ``cost.png``            quality against cost
     ``spectrum.png``        radial power spectra
@@ -92,7 +92,8 @@ def _files(found: Report, images_per_task: int) -> Iterator[tuple[str, bytes]]:
         yield "published.csv", _csv(beside)
     yield "table1.md", _text(found).encode()
     yield "table1.tex", latex.render(found).encode()
-    yield "grid.png", grid.draw(found.lines, images_per_task)
+    if (pictures := grid.draw(found.lines, images_per_task)) is not None:  # one that was published before is left alone
+        yield "grid.png", pictures
     yield "distortion.png", figures.distortion(found.lines, found.table)
     yield "cost.png", figures.cost(found.lines, found.table)
     yield "spectrum.png", figures.spectrum(found.lines)

@@ -35,8 +35,10 @@ class _Tile:
     below: str = ""
 
 
-def draw(lines: Sequence[Line], images_per_task: int) -> bytes:
-    """A PNG. Saved pictures are enlarged by whole factors only; a grey tile stands where there is none.
+def draw(lines: Sequence[Line], images_per_task: int) -> bytes | None:
+    """A PNG, or None if no picture was saved at all, as in a folder of rows that someone else computed.
+
+    Saved pictures are enlarged by whole factors only; a grey tile stands where there is none.
 
     An inset shows the square in which the reference has most gradient energy, the same one for every method, in the
     corner furthest from it. Below stands the PSNR of that very picture.
@@ -52,8 +54,10 @@ def draw(lines: Sequence[Line], images_per_task: int) -> bytes:
     for _, group in groupby(lines, key=lambda line: (line.first.dataset, line.first.task)):
         rows += _rows(list(group), images_per_task)
     pictures = [t.picture for _, tiles in rows for t in tiles.values() if isinstance(t.picture, Image.Image)]
-    width = max([picture.width for picture in pictures], default=_SMALLEST)
-    height = max([picture.height for picture in pictures], default=_SMALLEST)
+    if not pictures:
+        return None
+    width = max(picture.width for picture in pictures)
+    height = max(picture.height for picture in pictures)
     return _paint(_columns(lines), rows, width, height)
 
 
