@@ -60,8 +60,10 @@ class Folded(nn.Module):
         if not compile_it:
             self._compiled = None
         elif self._compiled is None:
-            # MMPS goes back through one call several times, which donated buffers rule out.
+            # MMPS goes back through one call several times, which donated buffers rule out. The tag keeps torch from
+            # code on disk that was compiled with them: it loads that in silence, and the second gradient is wrong.
             torch._functorch.config.donated_buffer = False
+            torch.compiler.config.cache_key_tag = "safari_bench without donated buffers"
             self._compiled = torch.compile(self.unet.forward)
 
     def check(self, h: int, w: int) -> None:
