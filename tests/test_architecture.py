@@ -20,13 +20,13 @@ ALLOWED = {
     "data": {"shapes"},
     "metrics": {"shapes", "ledger"},
     "priors": {"shapes", "diffusion", "rng"},
-    "study": {"shapes", "rng", "ledger", "diffusion", "operators", "priors", "fidelity", "samplers"},
+    "exact": {"shapes", "rng", "ledger", "diffusion", "operators", "priors", "fidelity", "samplers"},
     "fidelity": {"shapes", "operators"},
     "samplers": {"shapes", "diffusion", "operators", "fidelity", "rng"},
     "runner": {"shapes", "rng", "data", "metrics", "ledger", "machine", "diffusion", "operators", "samplers"},
     "loggers": {"ledger"},
-    "tables": {"ledger"},
-    "studies": {"ledger", "tables"},
+    "reports": {"ledger"},
+    "ablation": {"ledger", "reports"},
     "card": {"shapes", "rng", "data", "diffusion", "metrics", "operators", "samplers"},
     "training": {"shapes", "rng", "data", "diffusion", "priors"},
     "cli": {
@@ -40,13 +40,13 @@ ALLOWED = {
             "data",
             "metrics",
             "priors",
-            "study",
+            "exact",
             "fidelity",
             "samplers",
             "runner",
             "loggers",
-            "studies",
-            "tables",
+            "ablation",
+            "reports",
             "training",
             "card",
         ]
@@ -54,7 +54,7 @@ ALLOWED = {
 }
 #: libraries that belong to some rooms only
 ONLY = {"hydra": {"cli"}, "omegaconf": {"cli"}, "wandb": {"loggers"}, "tensorboard": {"loggers"}}
-NEVER = {"tables": {"torch"}, "ledger": {"torch"}, "studies": {"torch"}}
+NEVER = {"reports": {"torch"}, "ledger": {"torch"}, "ablation": {"torch"}}
 
 
 def room(path: Path) -> str:
@@ -102,7 +102,7 @@ def test_random_numbers_are_drawn_in_one_place():
         names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
         forbidden = {"randn", "rand", "randn_like", "rand_like", "randint", "randperm", "manual_seed"}
         assert room(path) == "rng" or not names & forbidden, path
-        if room(path) not in ("rng", "tables", "operators", "data"):
+        if room(path) not in ("rng", "reports", "operators", "data"):
             assert "Generator" not in names, path
 
 

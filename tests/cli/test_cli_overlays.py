@@ -7,7 +7,7 @@ from paper import DIFFPIR_TASKS, SAMPLERS, TASKS, header_of
 
 from safari_bench.cli.grids import configurations
 from safari_bench.cli.schema import root
-from safari_bench.tables.published import published as published_values
+from safari_bench.reports.published import published as published_values
 
 
 @pytest.mark.parametrize(

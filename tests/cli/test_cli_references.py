@@ -11,8 +11,8 @@ from PIL import Image
 
 from safari_bench.cli import main
 from safari_bench.data import digest, read_image
-from safari_bench.tables import figures
-from safari_bench.tables.records import Record
+from safari_bench.reports import figures
+from safari_bench.reports.records import Record
 
 WORDS = ["prior=gaussian", "sampler=degraded", "dataset=folder", "dataset.size=64", "compute.device=cpu", "name=stale"]
 

@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+
 from exact import ABAR, ancestral_mean, ancestral_sd, grid
 
 

@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+
 from exact import ABAR, ancestral_sd, grid
 
 

@@ -9,6 +9,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
+
 from exact import ABAR
 
 SIGMA = np.sqrt((1 - ABAR[:1000]) / ABAR[:1000])

@@ -11,8 +11,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from exact import Chosen, GaussianTruth, ddim, ddim_step, dps, dps_step, propagate, psi_matrix
 
+from exact import Chosen, GaussianTruth, ddim, ddim_step, dps, dps_step, propagate, psi_matrix
 from safari_bench.fidelity import Perceptual
 from safari_bench.operators import BicubicDownsample, Denoising, GaussianBlur, MotionBlur, RandomInpainting
 from safari_bench.priors.gaussian import GaussianPrior, Spectrum

@@ -10,11 +10,11 @@ import exact_gradient as exact
 import numpy as np
 import pytest
 import torch
-from exact import Chosen
 from omegaconf import OmegaConf
 from test_inner import Hidden
 from test_samplers_exact import PRIOR, truth
 
+from exact import Chosen
 from safari_bench import operators as ops
 from safari_bench.diffusion import Counted, Schedule
 from safari_bench.priors.gaussian import GaussianPrior, Spectrum

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exact import Chosen
 from exact_spectral import (
     GRIDS,
     Spectral,
@@ -25,6 +24,7 @@ from exact_spectral import (
 from omegaconf import OmegaConf
 from test_samplers_exact import PRIOR, SHAPE, N, truth
 
+from exact import Chosen
 from safari_bench import operators as ops
 from safari_bench.rng import Streams
 from safari_bench.samplers import DDNM, DDRM, ILVR

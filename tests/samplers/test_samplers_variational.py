@@ -9,10 +9,10 @@ import exact_variational as account
 import numpy as np
 import pytest
 import torch
-from exact import Chosen, grid
 from omegaconf import OmegaConf
 from test_samplers_exact import PRIOR, SHAPE, N, assert_four_digits, of_image, setting, truth
 
+from exact import Chosen, grid
 from safari_bench.diffusion import Prediction
 from safari_bench.operators import HighDynamicRange, PhaseRetrieval
 from safari_bench.rng import Streams

@@ -18,22 +18,22 @@ from tqdm import tqdm
 from safari_bench import NUMBERS
 from safari_bench.cli.exact_schema import ExactConfig, MethodConfig, SectionConfig, load
 from safari_bench.cli.schema import ConfigError, check, register, root, unknown_key
+from safari_bench.exact.bound import psi_bound
+from safari_bench.exact.convergence import orders
+from safari_bench.exact.gaussian_scores import GaussianTruth
+from safari_bench.exact.mixture_scores import MixtureTruth
+from safari_bench.exact.plan import Method, Section, Task, Tuning
+from safari_bench.exact.psi_target import psi_target
+from safari_bench.exact.report import Extras, write
+from safari_bench.exact.rows import Row
+from safari_bench.exact.small_mixture import small_mixture
+from safari_bench.exact.study import run, work
+from safari_bench.exact.trial import Draw, Trial, from_gaussian, from_mixture
 from safari_bench.fidelity import Fidelity
 from safari_bench.ledger import make_folder
 from safari_bench.priors import gaussian, mixture_file
 from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.priors.mixture import MixturePrior
-from safari_bench.study.bound import psi_bound
-from safari_bench.study.convergence import orders
-from safari_bench.study.exact import run, work
-from safari_bench.study.gaussian_scores import GaussianTruth
-from safari_bench.study.mixture_scores import MixtureTruth
-from safari_bench.study.plan import Method, Section, Task, Tuning
-from safari_bench.study.psi_target import psi_target
-from safari_bench.study.report import Extras, write
-from safari_bench.study.rows import Row
-from safari_bench.study.small_mixture import small_mixture
-from safari_bench.study.trial import Draw, Trial, from_gaussian, from_mixture
 
 __all__ = ["exact", "sections"]
 

@@ -26,7 +26,7 @@ from safari_bench.data import DataError
 from safari_bench.ledger import LedgerError
 from safari_bench.loggers import LoggerError
 from safari_bench.priors.unet import PriorError
-from safari_bench.tables import TableError
+from safari_bench.reports import TableError
 from safari_bench.training import TrainingError
 
 __all__ = ["main"]

@@ -14,8 +14,8 @@ from safari_bench.cli import sweeps
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.tuning import objective
 from safari_bench.ledger import CellBusy
+from safari_bench.reports import build, refuse_mixture, render_text
 from safari_bench.runner import Outcome, run_cell
-from safari_bench.tables import build, refuse_mixture, render_text
 
 __all__ = ["FAILED", "Interrupt", "run", "tabulate"]
 

@@ -18,7 +18,7 @@ def study_runs(folders: Sequence[Path]) -> int:
     if not folders:
         raise ConfigError("safari-bench study takes run folders of sweeps over guidance.*, got none")
     try:
-        from safari_bench.studies import study
+        from safari_bench.ablation import study
     except ImportError as error:
         raise ConfigError(f"safari-bench study needs a package that is not installed ({error}); make setup") from error
     for folder in folders:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from safari_bench.cli.schema import ConfigError, GuidanceConfig, root
 from safari_bench.ledger import Cell, flatten
-from safari_bench.tables import Choice, choose, vocabulary
+from safari_bench.reports import Choice, choose, vocabulary
 
 __all__ = ["found_with", "objective", "write_tuned"]
 

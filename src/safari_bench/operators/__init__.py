@@ -4,13 +4,13 @@ from safari_bench.operators.blur import AnisotropicBlur, GaussianBlur, UniformBl
 from safari_bench.operators.coding import Jpeg, Quantization
 from safari_bench.operators.colorization import Colorization
 from safari_bench.operators.contract import LinearOperator, Operator, SVDOperator, Unsupported
-from safari_bench.operators.inner import conjugate_gradients, prox, solve
 from safari_bench.operators.laws import LAWS, make_noise
 from safari_bench.operators.masks import BoxInpainting, Denoising, RandomInpainting
 from safari_bench.operators.motion import MotionBlur
 from safari_bench.operators.noise import Gaussian, Noise, NoNoise, Poisson, Range, SaltPepper, Speckle
 from safari_bench.operators.nonlinear import HighDynamicRange, PhaseRetrieval
 from safari_bench.operators.resize import AveragePool, BicubicDownsample
+from safari_bench.operators.solvers import conjugate_gradients, prox, solve
 from safari_bench.operators.walsh import WalshCompressedSensing
 
 __all__ = [

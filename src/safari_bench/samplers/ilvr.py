@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from safari_bench.diffusion import Denoiser, Spacing, Variance
 from safari_bench.operators.contract import LinearOperator, Operator, Unsupported
-from safari_bench.operators.inner import solve
+from safari_bench.operators.solvers import solve
 from safari_bench.rng import Streams
 from safari_bench.samplers.contract import Progress
 from safari_bench.shapes import Image, Measurement

@@ -22,7 +22,7 @@ import torch
 
 from safari_bench.diffusion import Denoiser, Spacing, Variance
 from safari_bench.operators.contract import LinearOperator, Operator
-from safari_bench.operators.inner import solve
+from safari_bench.operators.solvers import solve
 from safari_bench.rng import Streams
 from safari_bench.samplers.contract import Progress
 from safari_bench.shapes import Image, Measurement

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from safari_bench.diffusion import Denoiser, Spacing, from_x0
 from safari_bench.operators.contract import LinearOperator, Operator
-from safari_bench.operators.inner import conjugate_gradients
+from safari_bench.operators.solvers import conjugate_gradients
 from safari_bench.rng import Streams
 from safari_bench.samplers.contract import Progress
 from safari_bench.shapes import Image, Measurement
