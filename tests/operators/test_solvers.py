@@ -1,4 +1,4 @@
-"""The inner problems of samplers: conjugate gradients against dense solutions, and against the SVD route."""
+"""The solvers problems of samplers: conjugate gradients against dense solutions, and against the SVD route."""
 
 import functools
 import warnings
@@ -8,7 +8,7 @@ import pytest
 import torch
 from dense_oracles import CASES, built, draw, streams
 
-from safari_bench.operators import GaussianBlur, LinearOperator, SVDOperator, conjugate_gradients, inner, prox, solve
+from safari_bench.operators import GaussianBlur, LinearOperator, SVDOperator, conjugate_gradients, prox, solve, solvers
 from safari_bench.operators.solvers import ACCURACY
 
 NAMES = list(CASES)
@@ -90,7 +90,7 @@ def test_a_warning_says_where_the_accuracy_cannot_be_had(monkeypatch):
     y = draw((1, 1, 12, 12), 2)
     with pytest.warns(UserWarning, match="off by more than 0.0001.*float32.*precision=fp64"):
         solve(Hidden(blur(streams(dtype=torch.float32))), y.float(), 1e-6)
-    monkeypatch.setattr(inner, "MOST", 20)
+    monkeypatch.setattr(solvers, "MOST", 20)
     with pytest.warns(UserWarning, match="Hidden.*20 steps"):
         solve(Hidden(blur(streams())), y, 1e-6)
 

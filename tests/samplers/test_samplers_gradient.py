@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from test_inner import Hidden
 from test_samplers_exact import PRIOR, truth
+from test_solvers import Hidden
 
 from exact import Chosen
 from safari_bench import operators as ops
