@@ -1,4 +1,4 @@
-"""The solvers problems of samplers: conjugate gradients against dense solutions, and against the SVD route."""
+"""The inner problems of samplers: conjugate gradients against dense solutions, and against the SVD route."""
 
 import functools
 import warnings
