@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-for folder in ("operators", "samplers", "metrics", "priors", "study"):
+for folder in ("operators", "samplers", "metrics", "priors", "exact"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
 
