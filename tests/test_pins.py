@@ -1,4 +1,4 @@
-"""Pins: a change of y, of generated pictures, of tuned settings or of a score is seen, and NUMBERS is bumped on purpose.
+"""Pins: a change of y, generated pictures, tuned settings or scores is seen, and NUMBERS is bumped on purpose.
 
 After a deliberate change: bump `safari_bench.NUMBERS`, run `python tests/test_pins.py`, and say in CHANGELOG.md, under
 "Numbers changed", which results moved.
