@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from safari_bench.cli import sweeps, verbs
+from safari_bench.cli import settings, sweeps, verbs
 from safari_bench.cli.explain import explain
 from safari_bench.cli.overrides import bind
 from safari_bench.cli.pages import PAGES, asks_for_help, check_options
@@ -64,24 +64,13 @@ def _exact(arguments: Sequence[str]) -> int:
 
 
 def _tune(arguments: Sequence[str]) -> int:
-    """safari-bench tune RUN [METRIC [KEY...]] [--into NAME]: the best settings of a sweep over tuning images, written
-    to conf/tuned/<prior>, or to conf/tuned/NAME for `tuned='NAME/${task}/${sampler}'`."""
-    from safari_bench.cli.tuning import found_with, write_tuned
+    """safari-bench tune: the best settings of a sweep over tuning images, or the sweeps behind a file of conf/tuned."""
+    from safari_bench.cli.tune import tune
 
-    words, into = list(arguments), None
-    if "--into" in words:
-        at = words.index("--into")
-        into = "".join(words[at + 1 : at + 2])
-        if not into or Path(into).name != into:
-            raise ConfigError(f"--into takes the name of a folder of conf/tuned, got {into!r}; e.g. photos64_long")
-        del words[at : at + 2]
-    if not words:
-        raise ConfigError("safari-bench tune takes a run folder, a metric (the run's objective), and keys to write too")
-    run_folder = _run_folder(words[0])
-    metric = words[1] if len(words) > 1 else found_with(run_folder)
-    written = write_tuned(run_folder, metric, root() / "conf", words[2:], into)
-    print(f"best mean {metric}; wrote {len(written)} files under {root() / 'conf' / 'tuned'}")
-    return 0
+    try:
+        return tune(arguments)
+    except SystemExit as end:  # argparse printed its help, or what is wrong
+        return int(end.code or 0)
 
 
 def _score(arguments: Sequence[str]) -> int:
@@ -151,7 +140,7 @@ def _flags_first(words: Sequence[str]) -> list[str]:
 
 
 def _hydra(arguments: Sequence[str], function: Callable[[DictConfig], Any] = run) -> int:
-    sys.argv = ["safari-bench", *_flags_first(bind(arguments))]
+    sys.argv = ["safari-bench", *_flags_first(bind(settings.renamed(arguments)))]
     # Hydra would print its own traceback and exit; with this it hands the exception over.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     code = 0
@@ -189,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words and "=" not in words[0] and not words[0].startswith("-"):
             if words[0] not in VERBS:
                 raise ConfigError(f"no such verb: {words[0]}; verbs: {', '.join(VERBS)}; see safari-bench --help")
-            if asks_for_help(words[1:]):
+            if words[0] in PAGES and asks_for_help(words[1:]):
                 print(PAGES[words[0]])
                 return 0
             check_options(words[0], words[1:])

@@ -48,20 +48,6 @@ and their spectrum, on the test images of both embedded datasets.
 Writes: results/card_<prior>. Cost: about 15 minutes of one core for photos64.
 Example: safari-bench card prior.checkpoint=results/train_prior/prior
 {_KEYS}""",
-    "tune": f"""\
-safari-bench tune RUN [METRIC [KEY ...]] [--into NAME]
-
-Choose, for every method and task of a sweep over tuning images, the settings with the best mean METRIC, and write them
-where a run looks for them. Test images are refused; a best value at the edge of its grid is named.
-
-  METRIC        the objective that the sweep was run with, unless another is named
-  KEY           a key of samplers to write although it is at its default; what differs from it is written anyway
-  --into NAME   a folder of conf/tuned instead of the prior's, for runs with tuned='NAME/${{task}}/${{sampler}}'
-
-Writes: conf/tuned/<prior>/<task>/<sampler>.yaml, and a CSV of all that was tried beside it.
-Example: safari-bench tune results/tuning haarpsi steps
-A search by Optuna instead of a grid: make tune TASK=... SAMPLER=... [INTO=NAME] [SEARCH=...], spaces in conf/search
-{_KEYS}""",
     "study": f"""\
 safari-bench study RUN [RUN ...]
 
@@ -129,7 +115,6 @@ Keys: experiments/exact.yaml. Exit code: 0 done, 1 something failed, 2 not possi
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "table": ("--all-published",),
     "fit": (),
-    "tune": ("--into",),
     "study": (),
     "weights": (),
     "plan": ("-m", "--multirun", "--again"),

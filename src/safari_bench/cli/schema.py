@@ -17,6 +17,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
+from safari_bench.cli import settings
+
 __all__ = ["Config", "ConfigError", "check", "checked_loggers", "register", "root"]
 
 
@@ -99,6 +101,7 @@ class Config:
 
     name: str = "default"
     seed: int = 0
+    settings: str = "tuned"  # tuned | paper | a file of conf/tuned, see `settings`
     precision: Precision = Precision.fp32
     objective: str = "haarpsi"  # what a sweeper that learns makes best
     output: str = "results"
@@ -128,6 +131,7 @@ def _at_size(small: Any, large: Any, *, _root_: Any) -> Any:
 def register() -> None:
     """Make the schema and the resolvers known to Hydra. Safe to call again."""
     ConfigStore.instance().store(name="config_schema", node=Config)
+    settings.register()
     OmegaConf.register_new_resolver("root", lambda: str(root()), replace=True)
     OmegaConf.register_new_resolver("at_size", _at_size, replace=True)
 
