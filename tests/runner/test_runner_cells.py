@@ -183,11 +183,11 @@ class Failing(Unconditional):
     how: str = "raise"
     bad: str = ""
 
-    def restore(self, y, operator, sigma_y, denoiser, streams, progress):
+    def restore(self, problem, denoiser, progress):
         if self.how == "raise":
             raise RuntimeError("no such luck")
-        x = super().restore(y, operator, sigma_y, denoiser, streams, progress)
-        for i, image_id in enumerate(streams.ids):
+        x = super().restore(problem, denoiser, progress)
+        for i, image_id in enumerate(problem.streams.ids):
             if image_id == self.bad:
                 x[i, 0, 0, 0] = torch.nan
         return x

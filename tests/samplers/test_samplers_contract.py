@@ -24,6 +24,7 @@ from safari_bench.samplers import (
     DiffPIR,
     PiGDM,
     PnPADMM,
+    Problem,
     REDDiff,
     Restarts,
     SaFaRI,
@@ -113,10 +114,8 @@ def run(sampler: Sampler, operator: str, ids: list[str], sigma_y: float = 0.05, 
     y = forward.A(x)
     noise = sigma_y * streams.normal("measurement", y.shape[1:])
     y = y + (noise if forward.observed is None else noise * forward.observed)
-    if not isinstance(forward, sampler.requires):  # as the runner does
-        raise ops.Unsupported(f"{type(sampler).__name__} needs a {sampler.requires.__name__}")
-    sampler.check(forward)
-    return sampler.restore(y, forward, sigma_y, prior, streams, iter)
+    sampler.admit(forward)
+    return sampler.restore(Problem(y=y, operator=forward, sigma_y=sigma_y, streams=streams), prior, iter)
 
 
 @pytest.mark.parametrize(("sampler", "operator"), WORKING)
@@ -190,7 +189,7 @@ def test_a_diverging_image_is_named_with_its_step(name):
             return prediction
 
     with pytest.raises(NotFinite, match=r"step 5 \(t = 200\)") as error:
-        SAMPLERS[name].restore(y, operator, 0.05, Counted(Broken()), streams, iter)
+        SAMPLERS[name].restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=streams), Counted(Broken()), iter)
     assert error.value.images == [2]
 
 
@@ -210,7 +209,7 @@ def test_guidance_pulls_towards_the_measurement(operator):
         streams = Streams(0, "test", IDS)
         forward = OPERATORS[operator](SHAPE, streams)
         y = forward.A(PRIOR.sample(streams.normal("truth", SHAPE)).clamp(-1, 1))
-        x_hat = sampler.restore(y, forward, 0.0, PRIOR, streams, iter)
+        x_hat = sampler.restore(Problem(y=y, operator=forward, sigma_y=0.0, streams=streams), PRIOR, iter)
         return (y - forward.A(x_hat)).flatten(1).norm(dim=1)
 
     free = misfit(Unconditional(steps=50))

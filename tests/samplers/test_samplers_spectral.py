@@ -27,7 +27,7 @@ from test_samplers_exact import PRIOR, SHAPE, N, truth
 from exact import Chosen
 from safari_bench import operators as ops
 from safari_bench.rng import Streams
-from safari_bench.samplers import DDNM, DDRM, ILVR
+from safari_bench.samplers import DDNM, DDRM, ILVR, Problem
 
 IDS = ["a", "b"]
 OPERATORS = {
@@ -98,7 +98,11 @@ def of_image(noise, i):
 
 def restore(sampler, name, sigma_y, noise):
     operator, y = setting(name, sigma_y)
-    return sampler.restore(y, operator, sigma_y, PRIOR, Chosen(noise), iter).reshape(len(IDS), N).numpy()
+    return (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=sigma_y, streams=Chosen(noise)), PRIOR, iter)
+        .reshape(len(IDS), N)
+        .numpy()
+    )
 
 
 def account(sampler, name, sigma_y, i, var_fraction=None):
@@ -207,7 +211,11 @@ def test_a_learned_variance_is_used_where_the_prior_has_one():
     noise = drawn(8)
     for variance, fraction in (("auto", 0.3), ("fixed_small", None)):
         sampler = ILVR(steps=8, clip=False, variance=variance)
-        ours = sampler.restore(y, operator, 0.05, Learned(), Chosen(noise), iter)[0].numpy().ravel()
+        ours = (
+            sampler.restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=Chosen(noise)), Learned(), iter)[0]
+            .numpy()
+            .ravel()
+        )
         expected = run(Truth, *account(sampler, "sr", 0.05, 0, fraction), of_image(noise, 0))
         assert np.abs(ours - expected).max() < 1e-6
 
@@ -222,7 +230,11 @@ def output_moments(sampler, name, sigma_y):
     noise = {purpose: [next(blocks) for _ in range(count)] for purpose, count in draws.items()}
     operator, y = setting(name, sigma_y, ("a",))  # a batch of 1, which broadcasts
     y = y.expand(columns, *y.shape[1:])
-    out = sampler.restore(y, operator, sigma_y, PRIOR, Chosen(noise), iter).reshape(columns, N).numpy()
+    out = (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=sigma_y, streams=Chosen(noise)), PRIOR, iter)
+        .reshape(columns, N)
+        .numpy()
+    )
     B = (out[1:] - out[0]).T
     return out[0], B @ B.T
 
@@ -253,7 +265,9 @@ def test_moments(sampler, task, sigma_y):
 @pytest.mark.parametrize("sampler", [DDRM(), DDNM(steps=20), ILVR(steps=20, form="projection")])
 def test_without_noise_the_measurement_is_met(sampler, task):
     operator, y = setting(task, 0.0)
-    x_hat = sampler.restore(y, operator, 0.0, PRIOR, Streams(0, "t", IDS, dtype=torch.float64), iter)
+    x_hat = sampler.restore(
+        Problem(y=y, operator=operator, sigma_y=0.0, streams=Streams(0, "t", IDS, dtype=torch.float64)), PRIOR, iter
+    )
     assert (operator.A(x_hat) - y).abs().max() < 1e-5
 
 
@@ -302,6 +316,6 @@ def test_float32_without_noise_is_no_noise():
         operator = make((3, 64, 64), streams)
         y = operator.A(PRIOR.sample(streams.normal("truth", (3, 64, 64))))
         for sampler in (DDRM(steps=5), DDNM(steps=5), ILVR(steps=5)):
-            x_hat = sampler.restore(y, operator, 0.0, PRIOR, streams, iter)
+            x_hat = sampler.restore(Problem(y=y, operator=operator, sigma_y=0.0, streams=streams), PRIOR, iter)
             assert (operator.A(x_hat) - y).abs().max() < 1e-3
             assert math.isfinite(x_hat.abs().max()) and x_hat.abs().max() < 5

@@ -20,7 +20,7 @@ from safari_bench.rng import Streams
 from safari_bench.runner.capacity import Capacity, out_of_memory
 from safari_bench.runner.job import Job
 from safari_bench.runner.scoring import references
-from safari_bench.samplers.contract import Pairs
+from safari_bench.samplers.contract import Pairs, Problem
 from safari_bench.shapes import Image, Measurement
 
 __all__ = ["Batch"]
@@ -91,14 +91,13 @@ class Batch:
         ids = [self.records[i].id for i in places]
         streams = Streams(job.seed, job.dataset.name, ids, job.device, job.dtype)
         operator = job.task.operator(x.shape[1:], streams)
-        if not isinstance(operator, job.sampler.requires):
-            raise Unsupported(f"{job.sampler_name} needs a {job.sampler.requires.__name__}; {job.task.name} is not one")
-        job.sampler.check(operator)
+        job.sampler.admit(operator)
+        problem = Problem(y=y, operator=operator, sigma_y=job.task.noise.sigma_y, streams=streams)
 
         denoiser = Counted(job.denoiser)
         memory = PeakMemory(job.device)
         start = time.perf_counter()
-        x_hat = job.sampler.restore(y, operator, job.task.noise.sigma_y, denoiser, streams, self._progress(len(places)))
+        x_hat = job.sampler.restore(problem, denoiser, self._progress(len(places)))
         if job.device.type == "cuda":
             torch.cuda.synchronize(job.device)
         seconds = (time.perf_counter() - start) / len(places)

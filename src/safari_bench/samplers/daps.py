@@ -16,22 +16,20 @@ Deviations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 import torch
 
 from safari_bench.diffusion import Denoiser, Schedule
 from safari_bench.operators.contract import Operator
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
+from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
 
 __all__ = ["DAPS"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DAPS:
+class DAPS(Sampler):
     """Denoise by the probability-flow ODE, correct by Langevin steps on p(x_0 | x_t, y), add noise again; repeat.
 
     Args:
@@ -61,29 +59,13 @@ class DAPS:
     lr_min_ratio: float = 0.01
     tau: float = 0.01
 
-    requires: ClassVar[type] = Operator
-    uses_prior: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         if min(self.steps, self.ode_steps) < 1:
             raise ValueError(f"steps and ode_steps: got {self.steps} and {self.ode_steps}, expected at least 1 of each")
 
-    def check(self, operator: Operator) -> None:
-        """Works with anything that is differentiable."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
-
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: Operator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[Operator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, streams = problem.y, problem.operator, problem.streams
         schedule, shape = denoiser.schedule, operator.image_shape
         levels = self._levels(schedule, self.sigma_max, self.sigma_min, self.steps)[:-1]
         x = schedule.sigma(levels[0]) * streams.normal("x_T", shape)

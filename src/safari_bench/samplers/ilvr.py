@@ -16,7 +16,7 @@ Deviations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,15 +25,14 @@ from torch.nn import functional as F
 from safari_bench.diffusion import Denoiser, Spacing, Variance
 from safari_bench.operators.contract import LinearOperator, Operator, Unsupported
 from safari_bench.operators.solvers import solve
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["ILVR"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ILVR:
+class ILVR(Sampler):
     """An unconditional sampler whose iterate is corrected towards the noised measurement after every step.
 
     Args:
@@ -57,11 +56,10 @@ class ILVR:
     range_t: int = -1
     damping: float = 0.0
     clip: bool = True
-    variance: Literal["auto"] | Variance = "auto"
+    variance: Variance = "auto"
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type] = LinearOperator
-    uses_prior: ClassVar[bool] = True
+    requires = LinearOperator
 
     def check(self, operator: Operator) -> None:
         if self.form == "super_resolution" and not _downsamples(operator):
@@ -70,27 +68,15 @@ class ILVR:
                 "does not make one. Use sampler.form=auto or projection"
             )
 
-    def facts(self) -> dict[str, bool]:
-        return {}
-
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: LinearOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, streams = problem.y, problem.operator, problem.streams
         schedule, shape = denoiser.schedule, operator.image_shape
         super_resolution = _downsamples(operator) if self.form == "auto" else self.form == "super_resolution"
         x_t = streams.normal("x_T", shape)
         for t, s in progress(schedule.pairs(self.steps, self.spacing)):
             x0_hat, _, var_fraction = denoiser.predict(x_t, t, clip=self.clip)
-            learned: Variance = "fixed_small" if var_fraction is None else "learned_range"
-            variance = learned if self.variance == "auto" else self.variance
-            x_s = schedule.ddpm_step(x_t, x0_hat, t, s, streams.normal("step", shape), variance, var_fraction)
+            x_s = schedule.ddpm_step(x_t, x0_hat, t, s, streams.normal("step", shape), self.variance, var_fraction)
             if t > self.range_t:
                 abar = schedule.abar(s if self.level == "next" else t)
                 signal, noise = math.sqrt(abar), math.sqrt(1 - abar) * streams.normal("reference", shape)
