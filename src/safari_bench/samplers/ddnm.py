@@ -12,7 +12,8 @@ Deviations
   published;
 - noise is one image per step; for super-resolution the official code forgets V^T in front of it;
 - the official code's second version of DDNM+, without an SVD, has abar_s in place of sqrt(abar_s): not followed;
-- no time travel (section 3.3): the released configs set its length and its repeats to 1, which is none.
+- no time travel (section 3.3). All released configs but one set its length and repeats to 1, which is none; the config
+  for old photographs sets both to 2.
 """
 
 import math

@@ -14,6 +14,8 @@ Deviations
   end within 2e-6 of the SVD's in float64 (16 and 64 px), and 3e-5 (16 px) or 1.0e-4 (64 px) in float32, where the first
   steps' rho_t is too small to be exact and a warning says so. It begins at 1.8e-7 with sigma_y = 0.05, and such a step
   takes 16506 iterations at 64 px;
+- with start = measurement, super-resolution starts at this suite's bicubic upsampling of y (a = -0.5, antialiased); the
+  official code starts at OpenCV's (a = -0.75);
 - the official code's uniform grid is not one of `Schedule.pairs`.
 """
 

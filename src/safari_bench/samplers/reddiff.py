@@ -6,7 +6,8 @@ A mode is sought rather than a sample drawn: the noise only decides which score 
 
 Deviations
 - the losses are means over one image's measurements and over its pixels, as in the official code (the paper writes
-  sums, whose balance differs by n / m); entries of y that carry no information (holes) are not counted, here as there;
+  sums, whose balance differs by n / m). m counts only the observed entries of y, as in the code's inpainting `inp`. Its
+  inpainting `in2_*` counts the holes too, which weighs the prior n / m times as much: lam n / m here;
 - each image has its own loss, so that Adam, which works entry by entry, never sees another image;
 - the official code returns the mu from before its last Adam step; with last_step = false so does this, without making
   the prior call that nothing depends on (steps - 1 calls);
