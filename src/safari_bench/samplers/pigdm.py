@@ -9,7 +9,7 @@ is that exactly for the prior N(0, I); there, with the coefficient that Tweedie'
 posterior as steps grow.
 
 Deviations
-- `author_code` follows RED-diff's copy on super-resolution, blur and its inpainting `inp`, not on its inpainting `in2_*`.
+- `author_code` is RED-diff's copy on super-resolution, blur and its inpainting `inp`, not on its inpainting `in2_*`.
   For `in2_*` that copy also replaces x0_hat by y where y is observed, and sets the gradient to zero there;
 - A is linear: the pseudo-inverses of non-linear measurements (JPEG) that the paper also has are left out;
 - the start's A^+ is damped by sigma_y^2, which is the posterior mean under N(0, I): of a blurred and noisy y, A^+ makes
