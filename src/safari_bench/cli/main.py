@@ -21,7 +21,7 @@ from safari_bench.cli.overrides import bind
 from safari_bench.cli.pages import PAGES, asks_for_help, check_options
 from safari_bench.cli.running import FAILED, Interrupt, run, tabulate
 from safari_bench.cli.schema import ConfigError, register, root
-from safari_bench.cli.studying import study_runs
+from safari_bench.cli.verbs.ablate import study_runs
 from safari_bench.data import DataError
 from safari_bench.ledger import LedgerError
 from safari_bench.loggers import LoggerError

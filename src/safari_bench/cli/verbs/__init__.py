@@ -15,7 +15,7 @@ Launch = Callable[[Sequence[str], Callable[[DictConfig], None]], int]
 
 def weights(arguments: Sequence[str]) -> int:
     """safari-bench weights [list|check|fetch] [metrics.weights_dir=DIR]: the files that LPIPS, FID and KID need."""
-    from safari_bench.cli import weights as files
+    from safari_bench.cli.verbs import weights as files
 
     return files.weights(arguments)
 
