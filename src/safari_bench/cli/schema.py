@@ -17,11 +17,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
+from safari_bench.errors import ConfigError
+
 __all__ = ["Config", "ConfigError", "check", "checked_loggers", "register", "root"]
-
-
-class ConfigError(Exception):
-    """The configuration cannot be run, for a reason a person can mend."""
 
 
 class Precision(Enum):

@@ -12,14 +12,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from safari_bench.errors import Unsupported
 from safari_bench.rng import Streams
 from safari_bench.shapes import Image, Measurement, PerImage, Spectrum
 
 __all__ = ["LinearOperator", "Operator", "SVDOperator", "Unsupported"]
-
-
-class Unsupported(Exception):
-    """This pair of method and task cannot work, for the reason given. Becomes a row, never a traceback."""
 
 
 class Operator(ABC):

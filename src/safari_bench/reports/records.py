@@ -10,15 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from safari_bench.errors import TableError
 from safari_bench.ledger import Cell, LedgerError, attached, flatten, run_id
 from safari_bench.reports.variants import name_variants
 from safari_bench.reports.vocabulary import SAMPLERS, TASKS, rank
 
 __all__ = ["Line", "Record", "TableError", "lines", "load", "refuse_mixture"]
-
-
-class TableError(Exception):
-    """A run folder of which no honest table can be made."""
 
 
 @dataclass(frozen=True)
