@@ -23,7 +23,7 @@ from safari_bench.cli.running import FAILED, Interrupt, run, tabulate
 from safari_bench.cli.schema import ConfigError, register, root
 from safari_bench.cli.verbs.ablate import study_runs
 from safari_bench.data import DataError
-from safari_bench.ledger import LedgerError
+from safari_bench.ledger import LedgerError, find_run
 from safari_bench.loggers import LoggerError
 from safari_bench.priors.unet import PriorError
 from safari_bench.reports import TableError
@@ -33,11 +33,12 @@ __all__ = ["main"]
 
 
 def finish_sweep(cfg: DictConfig) -> None:
-    """Write and print the tables of a sweep's run folder. Cells that cannot share one table are safe all the same."""
+    """Write and print the tables of a sweep's run folder. Where that fails the cells are safe, and the sweep failed."""
     try:
         tabulate(Path(cfg.output) / cfg.name)
     except (LedgerError, TableError) as error:
-        print(f"no table: {error}", file=sys.stderr)
+        print(f"error: the tables could not be written: {error}", file=sys.stderr)
+        FAILED.append(1)
 
 
 def _table(arguments: Sequence[str]) -> int:
@@ -45,7 +46,7 @@ def _table(arguments: Sequence[str]) -> int:
     words = [word for word in arguments if word != "--all-published"]
     if not words:
         raise ConfigError("safari-bench table takes one run folder or several, got none; e.g. results/table1")
-    tabulate(*map(_run_folder, words), all_published=len(words) < len(arguments))
+    tabulate(*map(find_run, words), all_published=len(words) < len(arguments))
     return 0
 
 
@@ -77,7 +78,7 @@ def _tune(arguments: Sequence[str]) -> int:
         del words[at : at + 2]
     if not words:
         raise ConfigError("safari-bench tune takes a run folder, a metric (the run's objective), and keys to write too")
-    run_folder = _run_folder(words[0])
+    run_folder = find_run(words[0])
     metric = words[1] if len(words) > 1 else found_with(run_folder)
     written = write_tuned(run_folder, metric, root() / "conf", words[2:], into)
     print(f"best mean {metric}; wrote {len(written)} files under {root() / 'conf' / 'tuned'}")
@@ -90,15 +91,10 @@ def _score(arguments: Sequence[str]) -> int:
 
     if not arguments or "=" in arguments[0]:
         raise ConfigError("safari-bench score takes a run folder, then keys; e.g. results/table1 metrics=perceptual")
-    folder = _run_folder(arguments[0])
+    folder = find_run(arguments[0])
     code = _hydra(arguments[1:], lambda cfg: score_run(cfg, folder))
     tabulate(folder)
     return code
-
-
-def _run_folder(word: str) -> Path:
-    folder = Path(word)
-    return Path("results") / folder if not folder.is_dir() and (Path("results") / folder).is_dir() else folder
 
 
 def _card(arguments: Sequence[str]) -> int:
@@ -133,7 +129,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "card": _card,
     "tune": _tune,
-    "study": lambda words: study_runs([_run_folder(word) for word in words]),
+    "study": lambda words: study_runs([find_run(word) for word in words]),
     "score": _score,
     "weights": verbs.weights,
     "manifest": lambda words: verbs.manifest(words, _hydra),

@@ -14,7 +14,7 @@ from safari_bench.cli import sweeps
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.tuning import objective
 from safari_bench.ledger import CellBusy
-from safari_bench.reports import build, refuse_mixture, render_text
+from safari_bench.reports import home, publish, report, text
 from safari_bench.runner import Outcome, run_cell
 
 __all__ = ["FAILED", "Interrupt", "run", "tabulate"]
@@ -69,8 +69,6 @@ def _cells(cfg: DictConfig, report: sweeps.JobReport | None) -> Outcome | None:
     label, outcome = report.label if report else "", None
     with Interrupt("the batch in hand, to keep its rows") as interrupt:
         found = jobs(cfg, lambda: interrupt.requested, label)
-        if report is None:  # a sweep may well be of several tables
-            refuse_mixture(found[0].folder, [(job.cell_folder, job.run) for job in found])
         for job in found:
             what = f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}"
             place, outcome = (str(job.cell_folder), f"{what} {job.run['run_id']}"), None
@@ -111,7 +109,8 @@ def _report(outcome: Outcome, what: str) -> None:
 
 
 def tabulate(*folders: Path, all_published: bool = False) -> None:
-    """Write the tables of run folders, as of one, and print them; see `tables.render_text`."""
-    written = build(*folders)
-    print(render_text(*folders, legend=False, all_published=all_published))
+    """Write the tables of run folders, as of one, and print them; see `reports.render_text`."""
+    found = report(folders)
+    written = publish(found, home(*folders))
+    print(text(found, legend=False, all_published=all_published))
     print(f"in {written[0].parent}: {', '.join(path.name for path in written)}; table1.md explains the columns")
