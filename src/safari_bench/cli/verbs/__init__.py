@@ -1,62 +1,61 @@
-"""Verbs about what a run needs: the words after them, turned into calls."""
+"""One verb a file: its help, its options and `main`.
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+A verb's module imports nothing heavy until its `main` runs, so that help and refusals are quick. It has
 
-from omegaconf import DictConfig
+SUMMARY         one line for `safari-bench --help`
+DESCRIPTION     what `safari-bench VERB --help` says before the options
+EXAMPLE         one command line
+add(parser)     adds its arguments
+main(args)      does it; returns the exit code
+"""
 
-from safari_bench.cli.schema import ConfigError
+import difflib
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
 
-__all__ = ["Launch", "doctor", "manifest", "plan", "weights"]
+from safari_bench.cli.words import Parser
+from safari_bench.errors import ConfigError
 
-#: composes the configuration that words ask for and hands it to a function, once per job; returns the exit code
-Launch = Callable[[Sequence[str], Callable[[DictConfig], None]], int]
+__all__ = ["ALIASES", "VERBS", "call", "module", "parser"]
+
+#: in the order of the help page; the first one runs where no verb is given
+VERBS = ("run", "table", "ablate", "tune", "score", "plan", "doctor", "weights", "manifest", "exact")
+ALIASES = {"study": "ablate"}
+#: verbs of earlier versions -> the module of a checkout that does it now
+_MOVED = {"train": "recipes.train_prior", "fit": "recipes.fit_prior", "card": "recipes.model_card"}
 
 
-def weights(arguments: Sequence[str]) -> int:
-    """safari-bench weights [list|check|fetch] [metrics.weights_dir=DIR]: the files that LPIPS, FID and KID need."""
-    from safari_bench.cli.verbs import weights as files
-
-    return files.weights(arguments)
+def module(verb: str) -> ModuleType:
+    """The file of a verb."""
+    return import_module(f"safari_bench.cli.verbs.{verb}")
 
 
-def manifest(arguments: Sequence[str], launch: Launch) -> int:
-    """safari-bench manifest [--check] FILE [key=value...]: write down, or compare, what dataset=... is made of.
+def parser(verb: str) -> Parser:
+    """The argument parser of a verb, from what its file says."""
+    of = module(verb)
+    text = f"{of.DESCRIPTION.strip()}\n\nExample: {of.EXAMPLE}"
+    made = Parser(prog=f"safari-bench {verb}", description=text)
+    of.add(made)
+    return made
+
+
+def call(words: Sequence[str]) -> int:
+    """Run the verb that words begin with. Returns the exit code.
 
     Raises:
-        ConfigError: no file is named.
+        ConfigError: no such verb, or its words are not as it takes them.
     """
-    from safari_bench.cli.manifests import check_manifest, make_manifest
-
-    words = [word for word in arguments if word != "--check"]
-    if not words or "=" in words[0] or words[0].startswith("-"):
-        raise ConfigError("safari-bench manifest takes a CSV file, then keys; e.g. ffhq.csv dataset=ffhq")
-    path, differs = Path(words[0]), False
-
-    def job(cfg: DictConfig) -> None:
-        nonlocal differs
-        if len(words) < len(arguments):
-            differs = not check_manifest(cfg, path)
-        else:
-            make_manifest(cfg, path)
-
-    return launch(words[1:], job) or int(differs)
-
-
-def plan(arguments: Sequence[str]) -> int:
-    """safari-bench plan [--again] [key=value...]: what cells cost, by counting calls and timing one of them."""
-    from safari_bench.cli.grids import configurations
-    from safari_bench.cli.planning import Plan
-
-    found = Plan(again="--again" in arguments)
-    for cfg in configurations([word for word in arguments if word not in ("-m", "--multirun", "--again")]):
-        found.add(cfg)
-    found.report()
-    return 0
-
-
-def doctor(arguments: Sequence[str]) -> int:
-    """safari-bench doctor [key=value...]: what is installed, found and missing, and what can be run."""
-    from safari_bench.cli.doctor import examine
-
-    return examine(arguments)
+    named = bool(words) and "=" not in words[0] and not words[0].startswith(("-", "~"))
+    verb = ALIASES.get(words[0], words[0]) if named else VERBS[0]
+    if verb in _MOVED:
+        raise ConfigError(
+            f"safari-bench {verb} has left the package; in a checkout of the repository say python -m {_MOVED[verb]}"
+        )
+    if verb not in VERBS:
+        known = (*VERBS, *ALIASES)
+        close = difflib.get_close_matches(verb, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ConfigError(f"no such verb: {verb}{hint}\nverbs: {', '.join(known)}; see safari-bench --help")
+    arguments = parser(verb).parse_intermixed_args(list(words[1:] if named else words))
+    return int(module(verb).main(arguments))

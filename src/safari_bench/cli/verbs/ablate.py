@@ -1,26 +1,39 @@
-"""`safari-bench study`: what sweeps over psi's weights say of them."""
+"""safari-bench ablate: what sweeps over psi's weights say of them."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from argparse import ArgumentParser, Namespace
 
-from safari_bench.cli.schema import ConfigError
+from safari_bench.errors import ConfigError
 
-__all__ = ["study_runs"]
+__all__ = ["DESCRIPTION", "EXAMPLE", "SUMMARY", "add", "main"]
+
+SUMMARY = "effects, interactions and curves of a sweep over guidance.* (also: study)"
+DESCRIPTION = """
+What a sweep over guidance.* says: the gain of each part, main effects and interactions of a factorial, curves, and
+signatures of failure. It needs a finished run and computes no image.
+
+Writes study.md, CSV files and figures into each run folder.
+"""
+EXAMPLE = "safari-bench ablate ablation_factorial"
 
 
-def study_runs(folders: Sequence[Path]) -> int:
-    """safari-bench study RUN [RUN...]: write study.md and what it shows into each run folder.
+def add(parser: ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run folder, or the name of one in results/")
+
+
+def main(args: Namespace) -> int:
+    """Write the study of each run.
 
     Raises:
-        ConfigError: no folder, or the package that does the statistics is not installed.
-        TableError: see `studies.study`.
+        ConfigError: the package that does the statistics is not installed.
+        TableError: see `ablation.study`.
     """
-    if not folders:
-        raise ConfigError("safari-bench study takes run folders of sweeps over guidance.*, got none")
+    from safari_bench.ledger import find_run
+
     try:
         from safari_bench.ablation import study
     except ImportError as error:
-        raise ConfigError(f"safari-bench study needs a package that is not installed ({error}); make setup") from error
-    for folder in folders:
+        raise ConfigError(f"safari-bench ablate needs a package that is not installed ({error}); make setup") from error
+    for folder in map(find_run, args.runs):
         print(f"in {folder}: {', '.join(path.name for path in study(folder))}")
     return 0
