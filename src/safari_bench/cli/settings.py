@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from safari_bench.cli.conf import root
 from safari_bench.ledger import flatten
 
 __all__ = ["PAPER", "TUNED", "applied", "entry", "files", "folders", "is_name", "register", "renamed", "said"]
@@ -30,8 +31,6 @@ _SCHEME = "settings"
 
 def folders() -> list[Path]:
     """Where files of settings are looked for: what ships, then the working directory's conf/tuned."""
-    from safari_bench.cli.schema import root
-
     return list(dict.fromkeys((root() / "conf" / "tuned", Path.cwd() / "conf" / "tuned")))
 
 
