@@ -131,20 +131,6 @@ def test_a_failed_cell_neither_stops_a_sweep_nor_hides(capsys):
     assert "failed" in Path("results/mixed/table1.md").read_text()
 
 
-def test_cells_that_cannot_stand_in_one_table_are_safe_all_the_same(capsys):
-    words = [
-        "-m",
-        "name=factors",
-        "dataset.n=1",
-        "sampler=unconditional",
-        "sampler.steps=2",
-        "task.operator.factor=2,4",
-    ]
-    assert main(words) == 0
-    assert "no table: " in capsys.readouterr().err
-    assert len(list(Path("results/factors").rglob("rows.csv"))) == 4
-
-
 def test_unsupported_is_not_a_failure(capsys):
     assert main(["task=cs_walsh", "sampler=safari", "dataset.n=1", "sampler.steps=2", "name=u"]) == 0
     assert "unsupported" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from safari_bench.exact.plan import Method, Section, Task, Tuning
 from safari_bench.exact.report import Extras, write
 from safari_bench.exact.study import EXACT, points, run, tunings
 from safari_bench.operators import Unsupported
+from safari_bench.samplers import Sampler
 
 
 @pytest.mark.parametrize(
@@ -27,11 +28,10 @@ def test_verdicts(error, ratio, coverage, word):
     assert verdict({"mean_error_sd": error, "sd_ratio": ratio, "coverage": coverage}) == word
 
 
-class Fake:
+class Fake(Sampler):
     """Draws around y's picture; counts its runs, and fails as it is told."""
 
     requires = ops.LinearOperator
-    uses_prior = True
     runs = 0
 
     def __init__(self, steps: int = 1, spread: float = 0.1, fails: Exception | None = None) -> None:
@@ -41,16 +41,13 @@ class Fake:
         if isinstance(self.fails, Unsupported):
             raise self.fails
 
-    def facts(self) -> dict[str, bool]:
-        return {}
-
-    def restore(self, y, operator, sigma_y, denoiser, streams, progress):
+    def restore(self, problem, denoiser, progress):
         Fake.runs += 1
         if self.fails is not None:
             raise self.fails
         for t, _ in progress(denoiser.schedule.pairs(self.steps)):
-            denoiser.predict(y, t)
-        return y + self.spread * streams.normal("step", operator.image_shape)
+            denoiser.predict(problem.y, t)
+        return problem.y + self.spread * problem.streams.normal("step", problem.operator.image_shape)
 
 
 def method(name: str, steps: tuple[int, ...], tuning: Tuning | None = None, **settings) -> Method:

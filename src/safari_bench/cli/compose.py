@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from safari_bench import NUMBERS, __version__, machine
+from safari_bench.cli import settings
 from safari_bench.cli.precision import set_layout, set_precision
 from safari_bench.cli.schema import ConfigError, check, checked_loggers, root
 from safari_bench.data import Dataset
@@ -35,6 +36,7 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         DataError: the dataset cannot be read.
     """
     values = check(cfg)
+    _say(settings.said(values))
     if values["training"]:
         raise ConfigError("this configuration trains a prior; say safari-bench train instead of running it")
     prior_name, denoiser = prior_of(json.dumps(values["prior"]))
@@ -70,7 +72,11 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
             "seed": values["seed"],
             "numbers": NUMBERS,
         }
-        run = {**_run(spec, values, device), "backbones": shared["metrics"].describe()}
+        run = {
+            **_run(spec, values, device),
+            "settings": settings.applied(values),
+            "backbones": shared["metrics"].describe(),
+        }
         return Job(sampler_name=name, sampler=method, prior_name=str(prior["name"]), run=run, **shared)
 
     cells = [job("degraded", Degraded(), {"name": "degraded"}, {"name": "none"})]

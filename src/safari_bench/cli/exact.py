@@ -204,7 +204,7 @@ def _operator(task: str, size: int, differing: Mapping[str, Any]) -> dict[str, A
 def _composed(*overrides: str) -> dict[str, Any]:
     register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        return check(hydra.compose("config", overrides=["~tuned", *overrides]))
+        return check(hydra.compose("config", overrides=["settings=paper", *overrides]))
 
 
 def _psi(config: ExactConfig) -> Iterator[tuple[dict[str, str], Trial, Fidelity]]:
