@@ -15,7 +15,7 @@ from PIL import Image as PilImage
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from safari_bench.data import leaf_generator, leaf_picture, photographs, textures
+from safari_bench.data import leaf_generator, leaf_picture, textures, whole_photographs
 from safari_bench.rng import Streams
 
 __all__ = ["Batch", "Mixture"]
@@ -103,7 +103,7 @@ class Mixture(Dataset[Batch]):
                     picture = PilImage.open(io.BytesIO(archive.read(name)))
                     picture.load()
                     (self._colour if name.startswith("train/") else self._stamps).append(picture)
-        self._colour += [PilImage.fromarray(pixels) for pixels in photographs("train").values()]
+        self._colour += [PilImage.fromarray(pixels) for pixels in whole_photographs("train").values()]
         self._grey = [PilImage.fromarray(pixels) for pixels in textures().values()]
         areas = np.sqrt([picture.width * picture.height for picture in self._colour])
         self._weights = np.cumsum(areas / areas.sum())

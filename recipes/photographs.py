@@ -2,8 +2,9 @@
 
     python -m recipes.photographs --into photographs
 
-Nothing is installed and no root is needed: `apt-get download` and `dpkg-deb --extract`. photographs.csv lists every picture with
-its package, sha256, licence, author and split; a picture whose sha256 differs is an error. The pictures are not committed.
+Nothing is installed and no root is needed: `apt-get download` and `dpkg-deb --extract`. photographs.csv lists every
+picture with its package, sha256, licence, author and split; a picture whose sha256 differs is an error. No picture is
+committed.
 """
 
 import argparse
@@ -70,10 +71,10 @@ def unpacked(folder: Path) -> Iterator[bytes]:
 
 
 def pack(folder: Path) -> Path:
-    """Download what photographs.csv names and write folder/photographs.zip: <split>/<sha256>.webp and stamps/<sha256>.webp.
+    """Download what photographs.csv names and write folder/photographs.zip.
 
-    Photographs are reduced by area means to a short side of at most 512 px and stored as WebP of quality 95; stamps keep
-    their transparency. A finished file is returned as it is.
+    It holds <split>/<sha256>.webp, reduced by area means to a short side of at most 512 px, WebP of quality 95, and
+    stamps/<sha256>.webp with transparency. A finished file is returned as it is.
 
     Raises:
         LookupError: a picture of photographs.csv is in no package.
@@ -115,7 +116,9 @@ def _reduced(data: bytes, mode: str) -> bytes:
 def main() -> int:
     """The command. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--into", type=Path, default=Path("photographs"), help="folder for packages and the packed file")
+    parser.add_argument(
+        "--into", type=Path, default=Path("photographs"), help="folder for packages and the packed file"
+    )
     try:
         target = pack(parser.parse_args().into)
     except (LookupError, OSError, subprocess.CalledProcessError) as error:

@@ -3,9 +3,10 @@
     python -m recipes.photographs --into photographs                 # once: 460 MB of Debian packages become 23 MB
     python -m recipes.train_prior --photographs photographs --into run
 
-v-prediction on the linear schedule (Salimans and Ho, ICLR 2022), constant learning rate after a warm-up, averaged (EMA) weights.
-Any moment is a good one to stop (Ctrl-C or SIGTERM); the same command goes on from run/checkpoint.pt. run/prior holds the
-averaged weights in diffusers' layout, written with every checkpoint: prior=photos64 prior.checkpoint=run/prior prior.sha256=null.
+v-prediction on the linear schedule (Salimans and Ho, ICLR 2022), constant learning rate after a warm-up, averaged (EMA)
+weights. Any moment is a good one to stop (Ctrl-C or SIGTERM); the same command goes on from run/checkpoint.pt. Without
+it, --from run/prior starts from the averaged weights, which are written with every checkpoint in diffusers' layout:
+prior=photos64 prior.checkpoint=run/prior prior.sha256=null.
 """
 
 import argparse
@@ -173,7 +174,9 @@ def main() -> int:
     parser.add_argument("--average", type=float, default=0.9995, help="decay of the averaged weights")
     parser.add_argument("--batch", type=int, default=16, help="pictures a step")
     parser.add_argument("--steps", type=int, default=10**9, help="last step")
-    parser.add_argument("--cooldown", type=int, default=0, help="steps at the end over which the learning rate falls to 0")
+    parser.add_argument(
+        "--cooldown", type=int, default=0, help="steps at the end over which the learning rate falls to 0"
+    )
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     words = parser.parse_args()
@@ -181,7 +184,9 @@ def main() -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pack = words.photographs / PACK
     if not pack.is_file():
-        print(f"error: no file {pack}; make it: python -m recipes.photographs --into {words.photographs}", file=sys.stderr)
+        print(
+            f"error: no file {pack}; make it: python -m recipes.photographs --into {words.photographs}", file=sys.stderr
+        )
         return 2
     words.into.mkdir(parents=True, exist_ok=True)
     seed_torch(0)
