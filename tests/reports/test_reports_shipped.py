@@ -9,9 +9,10 @@ from safari_bench.reports import TableError, build, render_text
 RESULTS = Path(__file__).parents[2] / "results"
 
 
-@pytest.mark.parametrize(
-    "study", ["leaves24", pytest.param("table1", marks=pytest.mark.slow), pytest.param("table1_long", marks=pytest.mark.slow)]
-)  # fmt: skip
+SLOW = [pytest.param(study, marks=pytest.mark.slow) for study in ("table1", "table1_long")]
+
+
+@pytest.mark.parametrize("study", ["leaves24", *SLOW])
 def test_shipped_rows_give_the_shipped_table(study: str) -> None:
     assert render_text(RESULTS / study) == (RESULTS / study / "table1.md").read_text()
 
