@@ -64,6 +64,7 @@ def sheets(lines: Sequence[Line], table: pd.DataFrame, ranks: pd.DataFrame, mark
 def dataset_caption(lines: Sequence[Line]) -> str:
     """What the lines of one dataset have in common."""
     records = [record for line in lines for record in line.records]
+    numbers = _shared(lines, lambda record: str(record.spec.get("numbers", "")))
     runs = _distinct(r.place.run_folder.resolve().name for r in records)
     said = {
         "runs": runs if len(runs) > 1 else [],
@@ -73,6 +74,7 @@ def dataset_caption(lines: Sequence[Line]) -> str:
         "prior calls an image": _calls(records),
         "precision": _shared(lines, lambda record: str(record.spec.get("precision"))),
         "settings": _shared(lines, settings_name),
+        "version of the numbers": numbers if len(numbers) > 1 else [],
         "computed on": _distinct(_machine(r.run.get("machine", {})) for r in records),
     }
     for key in dict.fromkeys(key for r in records for key in r.run.get("caption", {})):
