@@ -21,7 +21,7 @@ from safari_bench.cli.overrides import bind
 from safari_bench.cli.pages import PAGES, asks_for_help, check_options
 from safari_bench.cli.running import FAILED, Interrupt, run, tabulate
 from safari_bench.cli.schema import ConfigError, register, root
-from safari_bench.cli.studying import study_runs
+from safari_bench.cli.studying import ablate_runs
 from safari_bench.data import DataError
 from safari_bench.ledger import LedgerError
 from safari_bench.loggers import LoggerError
@@ -96,6 +96,12 @@ def _score(arguments: Sequence[str]) -> int:
     return code
 
 
+def _study(arguments: Sequence[str]) -> int:
+    """safari-bench study: the former name of ablate."""
+    print("safari-bench study is now called ablate; the old name goes in the next release", file=sys.stderr)
+    return VERBS["ablate"](arguments)
+
+
 def _run_folder(word: str) -> Path:
     folder = Path(word)
     return Path("results") / folder if not folder.is_dir() and (Path("results") / folder).is_dir() else folder
@@ -133,7 +139,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "card": _card,
     "tune": _tune,
-    "study": lambda words: study_runs([_run_folder(word) for word in words]),
+    "ablate": lambda words: ablate_runs([_run_folder(word) for word in words]),
+    "study": _study,
     "score": _score,
     "weights": verbs.weights,
     "manifest": lambda words: verbs.manifest(words, _hydra),

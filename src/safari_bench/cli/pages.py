@@ -62,14 +62,14 @@ Writes: conf/tuned/<prior>/<task>/<sampler>.yaml, and a CSV of all that was trie
 Example: safari-bench tune results/tuning haarpsi steps
 A search by Optuna instead of a grid: make tune TASK=... SAMPLER=... [INTO=NAME] [SEARCH=...], spaces in conf/search
 {_KEYS}""",
-    "study": f"""\
-safari-bench study RUN [RUN ...]
+    "ablate": f"""\
+safari-bench ablate RUN [RUN ...]
 
-What a sweep over guidance.* says: the gain of each part, main effects and interactions of a factorial, curves, and
-signatures of failure. Needs a run that is done; computes no image.
+What a sweep over guidance.* or over methods says: gain of each part, main effects and interactions, curves, and
+signatures of failure. Needs a finished run; restores no image. metrics=signatures gives all scores. Alias: study.
 
-Writes: study.md, CSV files and figures into each run folder.
-Example: safari-bench study ablation_factorial
+Writes: ablation.md, verdicts.csv, further CSV files and figures into each run folder.
+Example: safari-bench ablate ablation_factorial
 {_KEYS}""",
     "score": f"""\
 safari-bench score RUN [key=value ...]
@@ -124,12 +124,14 @@ Writes: exact.csv, exact.md, findings.md and a plot per task in results/exact.
 Example: safari-bench exact max_steps=30 name=exact_short
 Keys: experiments/exact.yaml. Exit code: 0 done, 1 something failed, 2 not possible as typed.""",
 }
+PAGES["study"] = PAGES["ablate"]  # its former name
 
 #: the options of verbs whose words do not go on to Hydra, which knows its own
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "table": ("--all-published",),
     "fit": (),
     "tune": ("--into",),
+    "ablate": (),
     "study": (),
     "weights": (),
     "plan": ("-m", "--multirun", "--again"),

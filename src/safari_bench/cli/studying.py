@@ -1,26 +1,30 @@
-"""`safari-bench study`: what sweeps over psi's weights say of them."""
+"""`safari-bench ablate`: what sweeps over psi's weights, or over methods, say."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from safari_bench.cli.schema import ConfigError
 
-__all__ = ["study_runs"]
+__all__ = ["ablate_runs"]
 
 
-def study_runs(folders: Sequence[Path]) -> int:
-    """safari-bench study RUN [RUN...]: write study.md and what it shows into each run folder.
+def ablate_runs(folders: Sequence[Path]) -> int:
+    """safari-bench ablate RUN [RUN...]: write ablation.md, its tables and its figures into each run folder.
 
     Raises:
         ConfigError: no folder, or the package that does the statistics is not installed.
-        TableError: see `studies.study`.
+        TableError: see `ablation.ablate`.
     """
     if not folders:
-        raise ConfigError("safari-bench study takes run folders of sweeps over guidance.*, got none")
+        raise ConfigError("safari-bench ablate takes run folders of sweeps over guidance.*, got none")
     try:
-        from safari_bench.ablation import study
+        from safari_bench.ablation import ablate
     except ImportError as error:
-        raise ConfigError(f"safari-bench study needs a package that is not installed ({error}); make setup") from error
+        raise ConfigError(f"safari-bench ablate needs a package that is not installed ({error}); make setup") from error
     for folder in folders:
-        print(f"in {folder}: {', '.join(path.name for path in study(folder))}")
+        files, absent = ablate(folder)
+        if absent:
+            print(f"{folder}: left out {', '.join(absent)}: metrics=signatures adds them", file=sys.stderr)
+        print(f"in {folder}: {', '.join(path.name for path in files)}")
     return 0
