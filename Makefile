@@ -31,7 +31,7 @@ ABLATIONS := ablation ablation_factorial ablation_cutoff ablation_factor ablatio
 ablation: setup ## what each part of psi does and how methods fail: five studies in results/ablation*
 	@status=0; for study in $(ABLATIONS); do \
 	  $(BIN)/safari-bench -m experiments=$$study hydra/launcher=joblib hydra.launcher.n_jobs=2 $(ARGS) || status=1; \
-	  $(BIN)/safari-bench study results/$$study || status=1; \
+	  $(BIN)/safari-bench ablate results/$$study || status=1; \
 	done; exit $$status # a cell that fails stops neither its study nor the next
 
 tuned: setup ## search the settings behind conf/tuned: make tuned PRIOR=photos64 [TASK=sr_x4] [SAMPLER=dps] [INTO=photos64]
