@@ -1,7 +1,7 @@
 """MkDocs hooks: a file of the repository that a page links to becomes a file of the site.
 
-Pages link to results and cards by their path in the repository, such as ../results/table1/table1.md. The same link works
-in the repository and on the site, and nothing is stored twice.
+Pages link to results and cards by their path in the repository, such as ../results/table1/table1.md. So a link works in
+the repository and on the site, and nothing is stored twice. A page of the API may ask for every module of a package.
 """
 
 import re
@@ -12,6 +12,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
+_MODULES = re.compile(r"^::: every module of (\S+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 
 
@@ -44,4 +45,11 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     if page.file.generated_by:
         return markdown.replace("](../../docs/", "](../../")  # a page of results/<run>/
     up = "../" * source.count("/")
-    return re.sub(rf"\]\({re.escape(up)}\.\./", f"]({up}", markdown)
+    moved = re.sub(rf"\]\({re.escape(up)}\.\./", f"]({up}", markdown)
+    return _MODULES.sub(lambda found: "\n\n".join(_modules(found[1])), moved)
+
+
+def _modules(package: str) -> list[str]:
+    """A line of mkdocstrings for each module of a package, its contract first."""
+    names = {path.stem for path in (ROOT / "src").joinpath(*package.split(".")).glob("*.py")} - {"__init__"}
+    return [f"::: {package}.{name}" for name in sorted(names, key=lambda name: (name != "contract", name))]
