@@ -18,7 +18,7 @@ from safari_bench.samplers import Problem
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 links = runpy.run_path(str(ROOT / "docs" / "site_hooks.py"))["links"]
 write_cli = runpy.run_path(str(ROOT / "docs" / "write_cli.py"))
 
@@ -90,7 +90,7 @@ def test_readme_commands_compose(tmp_path, monkeypatch):
 def test_readme_sampler_restores(tmp_path):
     sampler = own_sampler(tmp_path)(steps=3)
     streams = Streams(0, "d", ["a", "b"])
-    operator = BicubicDownsample((3, 16, 16), streams)
+    operator = BicubicDownsample((3, 16, 16), streams, factor=4)
     schedule = Schedule()
     white = EpsDenoiser(lambda x_t, t: (1 - schedule.abar(int(t[0]))) ** 0.5 * x_t, schedule)  # exact for N(0, I)
     sampler.admit(operator)
