@@ -62,6 +62,11 @@ def test_make_targets_of_the_pages_exist():
     assert named <= targets
 
 
+def test_recipes_of_the_pages_exist():
+    named = {name for page in PAGES for name in re.findall(r"python -m (recipes\.\w+)", page.read_text())}
+    assert not [name for name in named if not (ROOT / f"{name.replace('.', '/')}.py").exists()]
+
+
 def own_sampler(folder: Path) -> type:
     """Write the README's sampler and its yaml where the README puts them; return the class."""
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
