@@ -5,6 +5,10 @@ from pathlib import Path
 
 PAGE = Path(__file__).with_name("cli.md")
 _HEAD = """\
+---
+hide: [navigation]
+---
+
 # Command line
 
 <!-- Written by docs/write_cli.py from the command's help. `make docs` writes it again. -->
