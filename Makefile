@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One test process a core (nproc honours taskset), at most four, each with one thread.
 PARALLEL := --numprocesses $(shell nproc) --maxprocesses 4 --dist worksteal
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-table1 exact ablation tune tuned smoke train-prior test test-slow lint format clean
+.PHONY: help setup reproduce-table1 exact ablation tune tuned smoke train-prior test test-slow docs lint format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ test: setup ## run the tests
 
 test-slow: setup ## run the slow tests too
 	$(BIN)/python -m pytest $(PARALLEL) -m "not gpu and not weights" $(ARGS)
+
+docs: setup ## write docs/cli.md and build the documentation into site/
+	$(BIN)/python docs/write_cli.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
