@@ -15,6 +15,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from safari_bench.reports.records import Line
+from safari_bench.reports.templates import fill
 from safari_bench.reports.vocabulary import METRICS
 
 __all__ = ["Comparison", "compare", "published", "render_published", "same_protocol"]
@@ -96,21 +97,11 @@ def render_published(lines: Sequence[Line], table: pd.DataFrame, *, everything: 
         everything: also those of another protocol, each with what differs.
     """
     found = compare(lines, table)
-    same = [pair for pair in found if not pair.reasons]
-    parts = []
-    if same:
-        head = ["dataset", "task", "sampler", "metric", "here", "published", "difference", "source"]
-        parts += ["## Published values of the same protocol", _table([_beside(pair) for pair in same], head)]
-        parts += [
-            "difference: here minus published. Protocols agree in what papers state, of a method's settings in its "
-            "number of calls; nobody else's masks, kernels, noise draws and choice of ImageNet's pictures are known."
-        ]
-    if everything:
-        others = [pair for pair in found if pair.reasons]
-        head = ["dataset", "task", "method", "metric", "published", "source", "why it does not compare"]
-        rows = [[*_described(pair.row, "method"), pair.row["source"], "; ".join(pair.reasons)] for pair in others]
-        parts += ["## Published values of other protocols", _table(rows, head)]
-    return "\n\n".join(parts) + "\n" if parts else ""
+    same = [_beside(pair) for pair in found if not pair.reasons]
+    others = [
+        [*_described(pair.row, "method"), pair.row["source"], "; ".join(pair.reasons)] for pair in found if pair.reasons
+    ]
+    return fill("published.md.j2", {"pipe": _table}, same=same, others=others if everything else [])
 
 
 def same_protocol(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
@@ -125,8 +116,8 @@ def same_protocol(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
-    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True)
+def _table(rows: Sequence[Sequence[str]], head: str) -> str:
+    return tabulate(rows, head.split("|"), tablefmt="pipe", disable_numparse=True)
 
 
 def _beside(pair: Comparison) -> list[str]:

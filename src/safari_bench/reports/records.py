@@ -170,9 +170,10 @@ def _nothing(folder: Path) -> TableError:
     place = folder if folder.is_dir() else folder.parent
     there = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
     what = f"{folder} holds no cells" if folder.is_dir() else f"there is no folder {folder}"
-    if "table1.csv" in there:
+    kept = [name for name in there if name.endswith(".csv")]
+    if folder.is_dir() and kept:
         return TableError(
-            f"{what}: its rows were not kept, so its tables cannot be rebuilt; {place / 'table1.csv'} has the means"
+            f"{what}: its rows were not kept, so its tables cannot be rebuilt; its means are in {', '.join(kept)}"
         )
     shown = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "") if there else "nothing"
     return TableError(
