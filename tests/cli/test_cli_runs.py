@@ -70,6 +70,8 @@ def test_ctrl_c_keeps_the_rows_in_hand_and_says_how_to_resume():
     # the batch in hand was finished, and no other begun; the signal may arrive just before the next one begins
     assert 1 <= batches("interrupted") < 6
     assert not list(Path("results/interrupted").rglob(".*.tmp"))
+    table = pd.read_csv("results/interrupted/per_image.csv")  # of what is finished
+    assert set(table.sampler) == {"degraded", "dps"}
 
 
 def test_a_full_disk_loses_nothing():

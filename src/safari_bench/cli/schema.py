@@ -109,7 +109,7 @@ class Config:
     metrics: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)  # a node for each logger; csv needs none
     compute: ComputeConfig = field(default_factory=ComputeConfig)
-    training: dict[str, Any] = field(default_factory=dict)  # safari-bench train, see experiments/train_prior.yaml
+    training: dict[str, Any] = field(default_factory=dict)  # see experiments/train_prior.yaml
 
 
 def _at_size(small: Any, large: Any, *, _root_: Any) -> Any:

@@ -1,15 +1,18 @@
 """What is printed of a run, and the files of its tables. Imports no torch."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tabulate import tabulate as grid_of
 
+from safari_bench.errors import SafariBenchError
 from safari_bench.ledger import Cell
 from safari_bench.reports import build, home, publish, report, text
 from safari_bench.reports.statistics import interval, scores
 
-__all__ = ["scores_of", "tabulate", "write"]
+__all__ = ["kept_when_interrupted", "scores_of", "tabulate", "write"]
 
 
 def tabulate(*folders: Path, all_published: bool = False) -> None:
@@ -25,6 +28,17 @@ def write(folder: Path) -> None:
     written = build(folder, tables_only=True)
     names = " and ".join(path.name for path in written if path.name in ("per_image.csv", "table1.csv"))
     print(f"in {folder}: {names}; safari-bench table {folder} prints all cells there and draws the figures")
+
+
+@contextmanager
+def kept_when_interrupted(folder: Path) -> Iterator[None]:
+    """Write the tables of what is finished if Ctrl-C ends what is done meanwhile. A second Ctrl-C does without."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(SafariBenchError, OSError):  # e.g. no cell is finished yet
+            write(folder)
+        raise
 
 
 def scores_of(cell: Path) -> str:
