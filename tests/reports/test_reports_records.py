@@ -13,8 +13,6 @@ from safari_bench.reports.variants import name_variants
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
-TASK = {"operator": {"factor": 4}, "noise": "gaussian", "sigma": 0.05, "sigma_range": "minus_one_one", "rate": 30.0}
-
 
 def labels(run) -> list[str]:
     return [line.first.label for line in lines(load(run.folder))]
@@ -97,57 +95,6 @@ def test_nothing_to_show(run, tmp_path: Path) -> None:
         render_text(tmp_path / "not" / "deeper")
 
 
-def test_different_images_under_one_name_are_refused(run) -> None:
-    run.cell("dps", {"psnr": 1.0})
-    run.cell("safari", {"psnr": 1.0}, spec={"dataset": {"name": "photos", "manifest_sha256": "other"}})
-    says = r"images of dataset photos differs: dataset.manifest_sha256 is 'm' and 'other' "
-    with pytest.raises(TableError, match=says + r"\(in .*dps/.* and .*safari/.*another name="):
-        build(run.folder)
-    assert not (run.folder / "table1.csv").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "dataset", "says"),
-    [
-        ({"sigma": 0.1}, "photos", r"noise of task sr_x4 differs: task.sigma is 0.05 and 0.1"),
-        ({"sigma": 0.1}, "quads", r"noise of task sr_x4 differs: task.sigma is 0.05 and 0.1"),
-        ({"sigma_range": "zero_one"}, "photos", r"task.sigma_range is 'minus_one_one' and 'zero_one'"),
-        ({"noise": "poisson"}, "photos", r"task.noise is 'gaussian' and 'poisson'"),
-        (
-            {"operator": {"factor": 8}},
-            "photos",
-            r"operator of task sr_x4 on photos differs: task.operator.factor is 4 and 8",
-        ),
-    ],
-)
-def test_different_degradations_under_one_name_are_refused(run, change: dict, dataset: str, says: str) -> None:
-    run.cell("dps", {"psnr": 1.0})
-    spec = load(run.folder)[0].spec["task"]
-    run.cell("safari", {"psnr": 1.0}, dataset=dataset, spec={"task": {**spec, **change}})
-    with pytest.raises(TableError, match=says):
-        build(run.folder)
-
-
-def test_geometry_may_differ_between_datasets_and_noise_between_tasks(run) -> None:
-    run.cell("dps", {"psnr": 1.0})
-    spec = load(run.folder)[0].spec["task"]
-    run.cell("dps", {"psnr": 1.0}, dataset="quads", spec={"task": {**spec, "operator": {"factor": 8}}})
-    run.cell("dps", {"psnr": 1.0}, task="denoising", spec={"task": {**spec, "sigma": 0.1}})
-    assert len(load(run.folder)) == 3
-
-
-def test_different_priors_are_refused_and_methods_without_one_are_not(run) -> None:
-    run.cell("dps", {"psnr": 1.0})
-    run.cell("tv", {"psnr": 1.0}, spec={"prior": {"name": "none"}})
-    run.cell("dps", {"psnr": 1.0}, dataset="leaves", spec={"prior": {"name": "photos64", "sha256": "q"}})
-    assert len(load(run.folder)) == 3  # each dataset has tables of its own
-    run.cell("safari", {"psnr": 1.0}, spec={"prior": {"name": "photos64", "sha256": "q"}})
-    says = r"prior on dataset photos differs: prior.name is 'gaussian' and 'photos64'; prior.sha256 is 'p' and 'q'"
-    with pytest.raises(TableError, match=says):
-        build(run.folder)
-    assert len(load(run.folder, one_prior=False)) == 4
-
-
 def test_several_runs_make_one_table(new_run) -> None:
     one, two = new_run("x"), new_run("y")
     one.folder, two.folder = one.folder.with_name("one"), two.folder.with_name("two")
@@ -164,23 +111,6 @@ def test_several_runs_make_one_table(new_run) -> None:
     files = build(one.folder, two.folder)
     assert {path.parent for path in files} == {one.folder.with_name("one+two")}
     assert not (one.folder / "table1.md").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"dataset": {"name": "photos", "manifest_sha256": "other"}}, "images of dataset photos differs"),
-        ({"prior": {"name": "gaussian", "sha256": "other"}}, "prior on dataset photos differs: prior.sha256"),
-        ({"task": {"name": "sr_x4", **TASK, "sigma_range": "zero_one"}}, "task.sigma_range is 'minus_one_one' and"),
-        ({"task": {"name": "sr_x4", **TASK, "operator": {"factor": 8}}}, "task.operator.factor is 4 and 8"),
-    ],
-)
-def test_runs_that_do_not_compare_are_refused(new_run, change: dict, says: str) -> None:
-    one, two = new_run("x"), new_run("y")
-    one.cell("dps", {"psnr": 1.0})
-    two.cell("safari", {"psnr": 1.0}, spec=change)
-    with pytest.raises(TableError, match=f"{says}.*x/table1/.* and .*y/table1/"):
-        build(one.folder, two.folder)
 
 
 def test_damaged_cells_are_named(run) -> None:

@@ -56,7 +56,7 @@ def load_study(run_folder: Path) -> pd.DataFrame:
     """
     found = []
     for line in lines(load(Path(run_folder))):
-        if line.first.sampler == "degraded":
+        if line.first.is_measurement:
             continue
         spec = line.first.spec["sampler"]
         settings = flatten(spec.get("fidelity", {}))
@@ -71,7 +71,8 @@ def load_study(run_folder: Path) -> pd.DataFrame:
         if absent:
             raise TableError(f"{line.first.folder}: rows have no {', '.join(absent)}; run with metrics=signatures")
         scores = rows.groupby("image_id", sort=False)[_NEEDED]
-        place = {key: getattr(line.first, key) for key in ("dataset", "task", "sampler", "label")}
+        place = {key: getattr(line.first, key) for key in ("dataset", "sampler", "label")}
+        place["task"] = line.first.heading  # with what sets tables of one task apart, such as its noise
         place["zeta"] = spec.get("zeta", np.nan) if settings else np.nan
         found.append(scores.mean().reset_index().assign(**place, **{key: settings.get(key, np.nan) for key in KEYS}))
     if not found:

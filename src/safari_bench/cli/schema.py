@@ -9,19 +9,17 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from beartype.door import is_bearable
 from hydra.core.config_store import ConfigStore
-from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
+from safari_bench.cli import allow
+from safari_bench.cli.conf import root
+from safari_bench.errors import ConfigError
+
 __all__ = ["Config", "ConfigError", "check", "checked_loggers", "register", "root"]
-
-
-class ConfigError(Exception):
-    """The configuration cannot be run, for a reason a person can mend."""
 
 
 class Precision(Enum):
@@ -113,12 +111,6 @@ class Config:
     training: dict[str, Any] = field(default_factory=dict)  # safari-bench train, see experiments/train_prior.yaml
 
 
-def root() -> Path:
-    """The folder that holds conf/ and experiments/: the package's if installed from a wheel, else the checkout's."""
-    package = Path(__file__).resolve().parents[1]
-    return package if (package / "conf").is_dir() else package.parents[1]
-
-
 def _at_size(small: Any, large: Any, *, _root_: Any) -> Any:
     """`small` for images under 128 px, `large` from there on."""
     size = _root_.dataset.size
@@ -139,8 +131,9 @@ def check(cfg: DictConfig) -> dict[str, Any]:
         the resolved configuration, with whole numbers made floats where a float is expected: zeta=1 is zeta=1.0.
 
     Raises:
-        ConfigError: a top-level key that does not exist (`+key=1` gets past Hydra), a value that is still missing, or
-            an argument of a `_target_` that it does not take or whose type is wrong.
+        ConfigError: a `_target_` that is not allowed, see `allow.find`; a top-level key that does not exist (`+key=1`
+            gets past Hydra), a value that is still missing, or an argument of a `_target_` that it does not take or
+            whose type is wrong.
     """
     for key in cfg:
         if key not in Config.__dataclass_fields__:
@@ -149,6 +142,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     if missing:
         raise ConfigError(f"{missing[0]} has no value; give one on the command line: {missing[0]}=...")
     values: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    allow.refuse_foreign(values)
     for group in ("dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
     for key in ("data", "recipe"):
@@ -179,7 +173,7 @@ def unknown_key(key: str, known: Mapping[str, Any] | list[str], where: str = "")
 
 
 def _checked_node(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    target = get_object(node["_target_"])
+    target = allow.find(node["_target_"], path)
     function = target.__init__ if inspect.isclass(target) else target
     parameters, hints = inspect.signature(target).parameters, get_type_hints(function)
     checked = dict(node)

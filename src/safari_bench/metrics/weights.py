@@ -22,16 +22,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from safari_bench.errors import WeightsError
+
 __all__ = ["BACKBONES", "PATIENCE", "Absent", "Backbone", "Found", "WeightsError", "fetch", "find", "folders", "obtain"]
 __all__ += ["library", "state"]
 
 #: seconds a download may take, chosen here: 553 MB at 1 MB/s. Without an answer in ANSWER seconds there is no network.
 PATIENCE, ANSWER = 600.0, 10.0
 _CHUNK = 2**20
-
-
-class WeightsError(ValueError):
-    """A file of weights is not the published one, cannot be read, or cannot be fetched."""
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from safari_bench.errors import Unsupported
 from safari_bench.rng import Streams
 from safari_bench.shapes import Image, Measurement, PerImage, Spectrum
 
 __all__ = ["LinearOperator", "Operator", "SVDOperator", "Unsupported", "join"]
-
-
-class Unsupported(Exception):
-    """This pair of method and task cannot work, for the reason given. Becomes a row, never a traceback."""
 
 
 class Operator(ABC):

@@ -44,7 +44,7 @@ def compare(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
     """
     numbers: dict[tuple[Any, ...], Any] = {(f.dataset, f.task, f.metric, f.sampler): f for f in table.itertuples()}
     found: list[tuple[Any, ...]] = []
-    for place, group in groupby(lines, key=lambda line: (line.first.dataset, line.first.task)):
+    for place, group in groupby(lines, key=lambda line: (line.first.dataset, line.first.heading)):
         members = list(group)
         labels = [line.first.label for line in members]
         rows = pd.concat([line.rows.assign(label=line.first.label) for line in members], ignore_index=True)

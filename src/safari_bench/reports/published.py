@@ -154,7 +154,7 @@ def _kind(line: Line, row: Mapping[str, Any]) -> bool:
 
 def _pair(row: Mapping[str, Any], line: Line, table: pd.DataFrame) -> Comparison:
     first = line.first
-    chosen = table[(table.dataset == first.dataset) & (table.task == first.task)]
+    chosen = table[(table.dataset == first.dataset) & (table.task == first.heading)]
     chosen = chosen[(chosen.sampler == first.label) & (chosen.metric == row["metric"])]
     n = int(chosen.n.iloc[0]) if len(chosen) else 0
     here = float(chosen["mean"].iloc[0]) if len(chosen) else math.nan
@@ -168,7 +168,7 @@ def _pair(row: Mapping[str, Any], line: Line, table: pd.DataFrame) -> Comparison
     calls = line.rows["nfe"].mean() if "nfe" in line.rows else math.nan
     if math.isfinite(row["nfe"]) and math.isfinite(calls) and calls != row["nfe"]:
         reasons.append(f"{calls:g} calls of the network here, {row['nfe']:g} there")
-    return Comparison(row, first.label, first.task, here, tuple(reasons))
+    return Comparison(row, first.label, first.heading, here, tuple(reasons))
 
 
 def _of_images(row: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:

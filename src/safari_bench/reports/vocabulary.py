@@ -13,13 +13,16 @@ import numpy as np
 
 from safari_bench.ledger import COST
 
-__all__ = ["FACTS", "HEADLINE", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "best_of", "metric", "rank"]
+__all__ = ["FACTS", "HEADLINE", "MEASUREMENT", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "best_of"]
+__all__ += ["metric", "rank"]
 
 #: stands where there is no number and no picture.
 NOTHING = "\N{EN DASH}"
 
+#: the baseline that restores nothing: its pictures are the measurements.
+MEASUREMENT = "degraded"
 SAMPLERS: tuple[str, ...] = (
-    "degraded",
+    MEASUREMENT,
     "tv",
     "biharmonic",
     "wiener",

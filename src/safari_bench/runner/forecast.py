@@ -9,7 +9,7 @@ import torch
 
 from safari_bench.data import encode_png, to_uint8
 from safari_bench.diffusion import Counted, Denoiser, Prediction, Schedule, from_x0
-from safari_bench.ledger import Cell, LedgerError
+from safari_bench.ledger import Cell, LedgerError, Place
 from safari_bench.machine import PeakMemory
 from safari_bench.operators.contract import Operator, Unsupported
 from safari_bench.rng import Streams
@@ -189,10 +189,10 @@ def truth(found: Forecast, folder: Path) -> Forecast:
     Args:
         folder: results/<name>.
     """
-    place = folder / found.dataset / found.task / found.sampler / found.run_id
+    place = Place(folder, found.dataset, found.task, found.sampler, found.run_id)
     try:
-        cell = Cell.at(place)
-        rows, references = cell.rows(), cell.run().get("references", "reference")
+        cell = Cell.at(place.folder)
+        rows, run = cell.rows(), cell.run()
     except LedgerError:  # nothing was run yet
         return found
     ok = rows[rows.status == "ok"]
@@ -202,8 +202,8 @@ def truth(found: Forecast, folder: Path) -> Forecast:
         true_nfe=float(ok.nfe.mean()),
         true_hours=float(ok.seconds.mean() * found.images / 3600),
         true_memory=float(ok.peak_mem_mb.max()),
-        true_disk=_megabytes(place),
-        true_references=_megabytes(folder / found.dataset / str(references)),
+        true_disk=_megabytes(place.folder),
+        true_references=_megabytes(place.references(run)),
     )
 
 
