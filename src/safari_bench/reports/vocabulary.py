@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from safari_bench.ledger import COST
+from safari_bench.reports.registered import order
 
 __all__ = ["FACTS", "HEADLINE", "MEASUREMENT", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "best_of"]
 __all__ += ["metric", "rank"]
@@ -21,23 +22,7 @@ NOTHING = "\N{EN DASH}"
 
 #: the baseline that restores nothing: its pictures are the measurements.
 MEASUREMENT = "degraded"
-SAMPLERS: tuple[str, ...] = (
-    MEASUREMENT,
-    "tv",
-    "biharmonic",
-    "wiener",
-    "unconditional",
-    "safari",
-    "dps",
-    "ilvr",
-    "mcg",
-    "ddrm",
-    "ddnm",
-    "pigdm",
-    "mmps",
-    "diffpir",
-)
-SAMPLERS += ("pnp_admm", "reddiff", "daps")
+SAMPLERS = order()
 TASKS: tuple[str, ...] = ("denoising", "inpaint_box", "inpaint_random", "sr_x4", "sr_avgpool_x4")
 TASKS += (
     "deblur_gaussian",
