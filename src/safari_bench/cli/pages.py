@@ -120,7 +120,7 @@ safari-bench exact [key=value ...]
 Score every sampler against posteriors that are known exactly, as experiments/exact.yaml says; what is computed is kept,
 and the same command does the rest.
 
-Writes: exact.csv, exact.md, findings.md and a plot per task in results/exact.
+Writes: exact.md, verdicts.csv, a CSV file per table and a plot per task in results/exact.
 Example: safari-bench exact max_steps=30 name=exact_short
 Keys: experiments/exact.yaml. Exit code: 0 done, 1 something failed, 2 not possible as typed.""",
 }
