@@ -136,7 +136,7 @@ def _flags_first(words: Sequence[str]) -> list[str]:
 
 
 def _hydra(arguments: Sequence[str], function: Callable[[DictConfig], Any] = run) -> int:
-    sys.argv = ["safari-bench", *_flags_first(bind(settings.renamed(arguments)))]
+    sys.argv = ["safari-bench", *_flags_first(bind(arguments))]
     # Hydra would print its own traceback and exit; with this it hands the exception over.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     code = 0
@@ -171,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     FAILED.clear()
     try:
+        words = settings.renamed(words)
+        settings.check_names(words)
         if words and "=" not in words[0] and not words[0].startswith("-"):
             if words[0] not in VERBS:
                 raise ConfigError(f"no such verb: {words[0]}; verbs: {', '.join(VERBS)}; see safari-bench --help")
