@@ -1,9 +1,10 @@
-"""`safari-bench weights`: the files that LPIPS, FID and KID need."""
+"""`safari-bench weights`: the files that learned scores need."""
 
 from collections.abc import Sequence
 
 from safari_bench.cli.schema import ConfigError
-from safari_bench.metrics.weights import BACKBONES, Backbone, WeightsError, fetch, find, folders
+from safari_bench.metrics.downloads import fetch
+from safari_bench.metrics.weights import BACKBONES, Backbone, WeightsError, find, folders, remedy
 
 __all__ = ["weights"]
 
@@ -39,12 +40,12 @@ def _line(backbone: Backbone, place: str | None, download: bool) -> bool:
     except WeightsError as error:
         print(f"{what}  not usable: {error}")
         return False
-    said = backbone.url
+    said = backbone.url or remedy(backbone)
     if found is None and download:
         try:
             found = fetch(backbone, place)
         except WeightsError as error:
-            said = f"{error}; where there is a network, put that file into {folders(place)[0]}"
+            said = f"{error}; put that file into {folders(place)[0]}" if backbone.url else str(error)
     if found is None:
         print(f"{what}  absent; {said}")
         return False

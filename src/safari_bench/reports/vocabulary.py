@@ -101,6 +101,8 @@ class Metric:
 _BEST_OF = re.compile(r"(.+)_best_of_(\d+)")
 _SET = "{}, restorations as a set against their references; in brackets how many"
 _LPIPS = "learned perceptual distance ({}), 0 for equal images"
+_DEEP = "{}, 0 for equal images; ours, not LPIPS"
+_DEEP_SET = _SET.format("{} distance of EfficientNet-Lite0 features") + "; ours, not FID or KID"
 _SPECTRUM = "power spectrum, {} of Nyquist: dB of power too much (positive) or too little (negative)"
 _PHASE = "phase coherence with the reference, {} of Nyquist: 1 for detail in place, 0 for unrelated detail"
 _ALL = (
@@ -111,8 +113,11 @@ _ALL = (
     Metric("lpips", "LPIPS", "low", 3, True, _LPIPS.format("LPIPS")),
     Metric("lpips_vgg", "LPIPS VGG", "low", 3, True, _LPIPS.format("LPIPS, VGG features"), learned=True),
     Metric("lpips_alex", "LPIPS Alex", "low", 3, True, _LPIPS.format("LPIPS, AlexNet features"), learned=True),
+    Metric("deep_distance", "deep dist.", "low", 3, True, _DEEP.format("distance of EfficientNet-Lite0 features")),
     Metric("fid", "FID", "low", 2, False, _SET.format("Fréchet inception distance"), learned=True, of_set=True),
     Metric("kid", "KID", "low", 4, False, _SET.format("kernel inception distance"), learned=True, of_set=True),
+    Metric("deep_frechet", "deep Fréchet", "low", 3, False, _DEEP_SET.format("Fréchet"), of_set=True),
+    Metric("deep_kernel", "deep kernel", "low", 5, False, _DEEP_SET.format("kernel"), of_set=True),
     Metric(
         "data_consistency", "DC", 1.0, 2, False, "||y - A x_hat|| / (sigma_y sqrt(m)); 1 if the residual is like noise"
     ),
