@@ -5,7 +5,7 @@ A name that is not listed still gets its row or column, after those that are, in
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from safari_bench.ledger import COST
 
-__all__ = ["FACTS", "HEADLINE", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "best_of", "metric", "rank"]
+__all__ = ["FACTS", "HEADLINE", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "best_of"]
+__all__ += ["headline", "metric", "rank"]
 
 #: stands where there is no number and no picture.
 NOTHING = "\N{EN DASH}"
@@ -51,8 +52,8 @@ TASKS += (
 FACTS = {"psi_injective": "psi is not injective: it does not see every change of the measurement"}
 
 
-#: the two scores that the overview of all tasks shows: one of distortion, one of perception.
-HEADLINE = ("psnr", "haarpsi")
+#: scores that the overview of all tasks can show: one of distortion, then those of perception, the first choice first.
+HEADLINE = ("psnr", "lpips_vgg", "deep_distance", "haarpsi")
 
 _Number = TypeVar("_Number", float, np.ndarray)
 
@@ -143,6 +144,12 @@ def metric(name: str) -> Metric:
         # without a direction nothing is best: neither marks nor tests nor ranks see the column
         return replace(of, name=name, title=f"{of.title} best of {k}", best=None, meaning=f"{of.title}, {said}")
     return METRICS.get(name) or Metric(name, name, None, 3, False, "not known to the tables")
+
+
+def headline(known: Container[str]) -> tuple[str, ...]:
+    """PSNR and the first perceptual score of `HEADLINE`, of the columns that hold numbers; at most two."""
+    distortion, *perception = HEADLINE
+    return tuple([name for name in (distortion,) if name in known] + [name for name in perception if name in known][:1])
 
 
 def best_of(name: str, k: int) -> str:
