@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import safari_bench
-from safari_bench.reports import TableError, build, render_text
+from safari_bench.ledger import cells
+from safari_bench.reports import TableError, build, pack, render_text
 from safari_bench.reports.records import lines, load
 from safari_bench.reports.variants import name_variants
 
@@ -124,3 +125,15 @@ def test_torch_is_not_needed() -> None:
     code = "import sys, safari_bench.ledger, safari_bench.reports; sys.exit('torch' in sys.modules)"
     environment = {"PYTHONPATH": str(Path(safari_bench.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+def test_a_cell_computed_again_by_newer_code_replaces_the_older_one(run) -> None:
+    run.cell("dps", {"psnr": 1.0}, spec={"numbers": 2})
+    run.cell("ilvr", {"psnr": 1.0}, spec={"numbers": 2})
+    run.cell("ilvr", {"psnr": 2.0}, spec={"numbers": 3}, count=2)
+    assert [record.rows.psnr[0] for record in load(run.folder)] == [1.0, 1.0]  # not while it is unfinished
+    run.cell("mcg", {"psnr": 1.0}, spec={"numbers": 2})
+    run.cell("mcg", {"psnr": 2.0}, spec={"numbers": 3})
+    assert [(r.label, r.rows.psnr[0]) for r in load(run.folder)] == [("dps", 1.0), ("ilvr", 1.0), ("mcg", 2.0)]
+    assert " · version of the numbers: 2, 3 (mcg)" in render_text(run.folder)
+    assert pack(run.folder) and len(list(cells(run.folder))) == 5 + 3  # the archive holds one of each

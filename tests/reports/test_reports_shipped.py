@@ -9,7 +9,7 @@ from safari_bench.reports import TableError, build, render_text
 RESULTS = Path(__file__).parents[2] / "results"
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("table1", "table1_long")]
+SLOW = [pytest.param(study, marks=pytest.mark.slow) for study in ("table1", "table1_long")]
 
 
 @pytest.mark.parametrize("study", ["leaves24", *SLOW])

@@ -62,7 +62,8 @@ def small(name: str, **changes) -> Sampler:
             node.sampler.steps = 2
 
     node = node_of(name)
-    node.pop("name")
+    for key in ("name", "about"):
+        node.pop(key, None)
     shrink(node)
     weights = {"_target_": "safari_bench.fidelity.Perceptual", **OmegaConf.load(CONF / "guidance" / "full.yaml")}
     whole = OmegaConf.merge({"guidance": weights}, {"sampler": node}, {"sampler": changes})

@@ -80,7 +80,7 @@ def preset(name: str) -> dict:
     fields = {}
     for base in node.pop("defaults", []):
         fields |= {} if base == "_self_" else preset(base)
-    return fields | {key: value for key, value in node.items() if key not in ("_target_", "name")}
+    return fields | {key: value for key, value in node.items() if key not in ("_target_", "name", "about")}
 
 
 def drawn(steps: int, seed: int = 1) -> dict[str, list[np.ndarray]]:

@@ -28,7 +28,7 @@ def preset(name: str) -> dict:
     values = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
     for default in values.pop("defaults", []):
         values = values if default == "_self_" else {**preset(default), **values}
-    return {key: value for key, value in values.items() if key not in ("_target_", "name")}
+    return {key: value for key, value in values.items() if key not in ("_target_", "name", "about")}
 
 
 def drawn(steps: int, batch: int = 1, **more: int) -> dict[str, list[np.ndarray]]:

@@ -44,6 +44,11 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
     set_layout(denoiser, values["compute"])
     arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
     sampler = refused("sampler", lambda: instantiate(arguments, _convert_="all"))
+    if not isinstance(sampler, Sampler):
+        raise ConfigError(
+            f"sampler._target_: {arguments['_target_']} makes a {type(sampler).__name__}, expected a Sampler; derive "
+            "its class from safari_bench.samplers.Sampler"
+        )
     shared: dict[str, Any] = dict(
         dataset=dataset_of(values["dataset"]),
         task=refused("task", lambda: _task(values["task"])),
@@ -126,7 +131,7 @@ def refused(group: str, build: Callable[[], Any]) -> Any:
     except Exception as error:
         # Hydra wraps what a constructor raises; the constructor's own words are the ones to show.
         cause = error.__cause__ or error
-        if isinstance(cause, ValueError):
+        if isinstance(cause, TypeError | ValueError):
             raise ConfigError(f"{group}: {cause}") from error
         if isinstance(cause, PriorError | LoggerError):
             raise cause from error

@@ -19,6 +19,7 @@ from safari_bench.cli.compose import loggers_of
 from safari_bench.cli.progress import shown
 from safari_bench.cli.running import FAILED, run
 from safari_bench.cli.schema import register, root
+from safari_bench.cli.tables import kept_when_interrupted, tabulate
 from safari_bench.cli.words import wide
 from safari_bench.errors import SafariBenchError
 
@@ -119,7 +120,7 @@ def _sweep(words: Sequence[str], cfg: DictConfig, function: Callable[[DictConfig
     code, interrupted = 0, True
     parallel = cfg.hydra.launcher.get("_target_") != _ALONE
     try:
-        with shown() if parallel else nullcontext():  # alone, the jobs speak for themselves
+        with kept_when_interrupted(folder), shown() if parallel else nullcontext():  # alone, jobs print it themselves
             _hydra(words, function)
         interrupted = False
     except (HydraException, OmegaConfBaseException):
@@ -139,8 +140,6 @@ def _sweep(words: Sequence[str], cfg: DictConfig, function: Callable[[DictConfig
 
 def _tables(folder: Path) -> int:
     """Write and print the tables of a sweep's run folder. Where that fails, so has the sweep; its cells are safe."""
-    from safari_bench.cli.tables import tabulate
-
     try:
         tabulate(folder)
     except (SafariBenchError, OSError) as error:

@@ -14,7 +14,7 @@ from safari_bench.cli import sweeps
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.endings import JobReport
 from safari_bench.cli.schema import register
-from safari_bench.cli.tables import scores_of, write
+from safari_bench.cli.tables import kept_when_interrupted, scores_of, write
 from safari_bench.cli.tuning import objective
 from safari_bench.ledger import CellBusy
 from safari_bench.runner import Outcome, run_cell
@@ -52,10 +52,12 @@ def run(cfg: DictConfig) -> float | None:
     """One job: the cells of one configuration. In a sweep it returns what a sweeper that learns is to make small."""
     sweep = sweeps.current()
     if sweep is None or HydraConfig.get().mode is not RunMode.MULTIRUN:
-        outcome = _cells(cfg, None)
+        folder = Path(cfg.output) / cfg.name
+        with kept_when_interrupted(folder):
+            outcome = _cells(cfg, None)
         if outcome is not None:
             print(scores_of(outcome.folder))
-        write(Path(cfg.output) / cfg.name)
+        write(folder)
         return None
     value = math.inf
     with sweep.job(HydraConfig.get().job.num) as report:

@@ -144,6 +144,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"{missing[0]} has no value; give one on the command line: {missing[0]}=...")
     values: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     allow.refuse_foreign(values)
+    values["sampler"].pop("about", None)  # what tables read from the file; no argument, and not part of the run id
     for group in ("dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
     values["logger"] = checked_loggers(values["logger"])
@@ -172,6 +173,9 @@ def unknown_key(key: str, known: Mapping[str, Any] | list[str], where: str = "")
 
 def _checked_node(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
     target = allow.find(node["_target_"], path)
+    if inspect.isabstract(target):
+        lacking = ", ".join(sorted(vars(target)["__abstractmethods__"]))
+        raise ConfigError(f"{path}._target_: {node['_target_']} lacks {lacking}; write what is missing")
     function = target.__init__ if inspect.isclass(target) else target
     parameters, hints = inspect.signature(target).parameters, get_type_hints(function)
     checked = dict(node)

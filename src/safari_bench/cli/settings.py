@@ -23,15 +23,26 @@ from yaml import YAMLError
 from safari_bench.cli.conf import root
 from safari_bench.ledger import flatten
 
-__all__ = ["PAPER", "TUNED", "applied", "entry", "files", "folders", "is_name", "register", "renamed", "said"]
+__all__ = [
+    "PAPER",
+    "TUNED",
+    "applied",
+    "entry",
+    "files",
+    "folders",
+    "is_name",
+    "register",
+    "renamed",
+    "said",
+]
 
 TUNED, PAPER = "tuned", "paper"
 _SCHEME = "settings"
 
 
 def folders() -> list[Path]:
-    """Where files of settings are looked for: what ships, then the working directory's conf/tuned."""
-    return list(dict.fromkeys((root() / "conf" / "tuned", Path.cwd() / "conf" / "tuned")))
+    """Where files of settings are looked for: the working directory's conf/tuned, then what ships."""
+    return list(dict.fromkeys((Path.cwd() / "conf" / "tuned", root() / "conf" / "tuned")))
 
 
 def is_name(text: str) -> bool:
@@ -59,11 +70,22 @@ def entry(settings: str, prior: str, task: str, sampler: str) -> Mapping[str, An
     found = _read(path, path.stat().st_mtime_ns)
     try:
         node = found.get(task, {}).get(sampler, {})
-        return {key: dict(node[key]) for key in ("values", "guidance") if key in node}
+        held = {key: dict(node[key]) for key in ("values", "guidance") if key in node}
     except (AttributeError, TypeError, ValueError) as error:
         raise HydraException(
             f"{path}: {task}/{sampler}: expected task: sampler: {{values: {{key: value}}}}; mend the file ({error})"
         ) from error
+    for key, value in flatten(held).items():
+        if any(part.startswith("_") for part in key.split(".")) or not _is_plain(value):
+            raise HydraException(
+                f"{path}: {task}/{sampler}: {key}: got {value!r}, expected a number or a word; mend the file"
+            )
+    return held
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is data alone: files are shared, so none may name a function or read the environment."""
+    return value is None or isinstance(value, int | float) or (isinstance(value, str) and "${" not in value)
 
 
 @lru_cache
@@ -100,11 +122,17 @@ def _at(node: Any, key: str) -> Any:
 
 
 def said(config: Mapping[str, Any]) -> str:
-    """One line for people: which settings run."""
+    """One line for people: which settings run, and which of them an overlay, a preset or the user replaced."""
     found, task = applied(config), config["task"]["name"]
     if found["file"]:
-        values = ", ".join(f"{key}={value}" for key, value in found["values"].items())
-        return f"settings: {found['name']} ({found['file']}, {task}, {config['sampler']['name']}): {values}"
+        held = entry(config["settings"], config["prior"]["name"], task, config["sampler"]["name"])
+        of_file = flatten(held.get("values", {})) | flatten({"guidance": held.get("guidance", {})})
+        kept, replaced = (
+            ", ".join(f"{key}={value}" for key, value in found["values"].items() if (value == of_file[key]) is same)
+            for same in (True, False)
+        )
+        line = f"settings: {found['name']} ({found['file']}, {task}, {config['sampler']['name']}): {kept or 'none'}"
+        return f"{line}; replaced: {replaced}" if replaced else line
     if found["asked"] == PAPER:
         return f"settings: paper, for {config['sampler']['name']}"
     return f"settings: paper, nothing tuned for {config['sampler']['name']} on {task} with {config['prior']['name']}"
@@ -154,7 +182,7 @@ def renamed(words: Sequence[str]) -> list[str]:
     found = []
     for word in words:
         key, equals, value = word.partition("=")
-        if equals and key in ("tuned", "+tuned", "++tuned"):
+        if (equals and key in ("tuned", "+tuned", "++tuned")) or word == "~tuned":
             name = PAPER if value in ("null", "") else value.strip("'\"").split("/")[0]
             print(f"{word} is now settings={name}; the old word goes with the next release", file=sys.stderr)
             word = f"settings={name}"

@@ -1,15 +1,18 @@
 """What is printed of a run, and the files of its tables. Imports no torch."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tabulate import tabulate as grid_of
 
+from safari_bench.errors import SafariBenchError
 from safari_bench.ledger import Cell
 from safari_bench.reports import build, home, publish, report, text
 from safari_bench.reports.statistics import interval, scores
 
-__all__ = ["scores_of", "tabulate", "write"]
+__all__ = ["kept_when_interrupted", "scores_of", "tabulate", "write"]
 
 
 def tabulate(*folders: Path, all_published: bool = False) -> None:
@@ -27,6 +30,17 @@ def write(folder: Path) -> None:
     print(f"in {folder}: {names}; safari-bench table {folder} prints all cells there and draws the figures")
 
 
+@contextmanager
+def kept_when_interrupted(folder: Path) -> Iterator[None]:
+    """Write the tables of what is finished if Ctrl-C ends what is done meanwhile. A second Ctrl-C does without."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(SafariBenchError, OSError):  # e.g. no cell is finished yet
+            write(folder)
+        raise
+
+
 def scores_of(cell: Path) -> str:
     """A short table of one cell: metric, mean and 95 % interval over its images."""
     rows = Cell.at(cell).rows()
@@ -35,5 +49,5 @@ def scores_of(cell: Path) -> str:
     for name in scores(rows.columns):
         n, mean, low, high = interval(rows[name].to_numpy(dtype=float), f"{cell.name}/{name}")
         if n:
-            lines.append([name, n, f"{mean:.4g}", "" if math.isnan(low) else f"{low:.4g} to {high:.4g}"])
+            lines.append([name, n, f"{mean:.4g}", "" if math.isnan(low) or low == high else f"{low:.4g} to {high:.4g}"])
     return grid_of(lines, ["metric", "images", "mean", "95 % interval"], disable_numparse=True)

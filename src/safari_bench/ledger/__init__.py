@@ -17,7 +17,7 @@ Every file appears whole or not at all, and a process killed at any moment loses
 status ``failed`` counts as missing, so the next run tries that image again and its new row replaces the failed one.
 """
 
-from safari_bench.ledger.archive import Stored, cells, pack
+from safari_bench.ledger.archive import Stored, cells, latest, pack
 from safari_bench.ledger.cell import Cell, CellBusy
 from safari_bench.ledger.files import LedgerError, make_folder, write_atomic
 from safari_bench.ledger.rows import COST, HEAD, TEXT
@@ -26,4 +26,4 @@ from safari_bench.ledger.spec import flatten, run_id
 from safari_bench.ledger.tree import Place, find_run, places
 
 __all__ = ["COST", "HEAD", "SCHEMA", "TEXT", "Cell", "CellBusy", "LedgerError", "Place", "Stored", "attach", "attached"]
-__all__ += ["cells", "find_run", "flatten", "make_folder", "pack", "places", "run_id", "write_atomic"]
+__all__ += ["cells", "find_run", "flatten", "latest", "make_folder", "pack", "places", "run_id", "write_atomic"]

@@ -7,7 +7,7 @@ are not packed. The same cells give the same bytes.
 import csv
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -19,9 +19,10 @@ from safari_bench.ledger.cell import Cell
 from safari_bench.ledger.files import LedgerError, write_atomic
 from safari_bench.ledger.rows import HEAD, Row, checked, from_csv, to_csv, to_frame
 from safari_bench.ledger.run import SCHEMA, attached
+from safari_bench.ledger.spec import run_id
 from safari_bench.ledger.tree import Place, places
 
-__all__ = ["Stored", "cells", "pack"]
+__all__ = ["Stored", "cells", "latest", "pack"]
 
 _ROWS, _RUNS = "rows.csv.gz", "cells.json.gz"
 _KEY = ("dataset", "task", "sampler", "run_id")
@@ -59,8 +60,25 @@ def cells(run_folder: Path) -> Iterator[Stored]:
         yield from _unpacked(Path(run_folder))
 
 
+def latest(found: Iterable[Stored]) -> list[Stored]:
+    """One of each cell: that with most images restored, then of the newest `numbers`, then the first.
+
+    Cells that differ in `numbers` alone, the version of the code that computes scores, are the same cell.
+    """
+    best: dict[tuple[str, ...], tuple[tuple[int, int], Stored]] = {}
+    for stored in found:
+        spec = stored.run["spec"]
+        key = *stored.place.key[:3], run_id({name: value for name, value in spec.items() if name != "numbers"})
+        worth = int((stored.rows.status == "ok").sum()), int(spec.get("numbers", 0))
+        if key not in best or worth > best[key][0]:
+            best[key] = worth, stored
+    return [stored for _, stored in best.values()]
+
+
 def pack(run_folder: Path) -> list[Path]:
-    """Writes the archive of a run folder beside its cells, which stay. Cells packed before stay in it.
+    """Writes the archive of a run folder beside its cells, which stay.
+
+    Cells packed before stay in it, unless they were computed again since; see `latest`.
 
     Returns:
         the two files.
@@ -69,12 +87,9 @@ def pack(run_folder: Path) -> list[Path]:
         LedgerError: there is no cell; a file is damaged or cannot be written.
     """
     folder = Path(run_folder)
-    found: dict[tuple[str, ...], Stored] = {}
-    for stored in cells(folder):
-        found.setdefault(stored.place.key, stored)
-    if not found:
+    inside = sorted(latest(cells(folder)), key=lambda stored: stored.place.key)
+    if not inside:
         raise LedgerError(f"{folder} holds no cells to pack; name a run folder, results/<name>")
-    inside = [found[key] for key in sorted(found)]
     rows = [checked(row) for stored in inside for row in _dicts(stored.rows)]
     runs = [_described(stored) for stored in inside]
     _write(folder / _ROWS, to_csv(rows))

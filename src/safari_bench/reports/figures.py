@@ -22,6 +22,7 @@ __all__ = ["Styles", "axis_label", "cost", "distortion", "error_bar", "panels", 
 _COLUMNS = 4  # panels side by side
 _PANEL = 3.0, 2.6  # inches
 _LETTER, _LEADING = 0.085, 0.16  # inches: a wide letter and a line of the legend
+_TITLE = 36  # letters of a panel's title that fit above it; longer ones are set smaller
 _MARKERS = "osD^v<>PX*"  # none that reads like another at four points
 _MOST = 64  # images that a spectrum is averaged over: the first ones of the dataset
 _REFERENCE = "reference"
@@ -220,7 +221,7 @@ def panels(groups: Mapping[str, Sequence[Line]], plots: Sequence[Plot]) -> bytes
                 continue
             title, panel = list(groups.items())[number]
             plots[row % len(plots)](axes, panel, styles)
-            axes.set_title(title if row % len(plots) == 0 else "")
+            axes.set_title(title if row % len(plots) == 0 else "", fontsize=9.6 * min(1, _TITLE / len(title)))
         handles = {
             text: handle for axes in grid.flat for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
         }

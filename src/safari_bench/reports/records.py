@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from safari_bench.errors import TableError
-from safari_bench.ledger import LedgerError, Place, Stored, cells, run_id
+from safari_bench.ledger import LedgerError, Place, Stored, cells, latest, run_id
 from safari_bench.reports.facets import Facet, facets, heading, order
 from safari_bench.reports.variants import name_variants
 from safari_bench.reports.vocabulary import MEASUREMENT, SAMPLERS, TASKS, rank
@@ -107,19 +107,14 @@ class Line:
 def load(*folders: Path) -> list[Record]:
     """Every cell of the run folders, finished or not, sorted by dataset, task, facet, sampler, configuration and seed.
 
-    Of a cell that several folders hold, the one with most images restored counts, the first named where they are even.
+    Of a cell that is there several times, the one with most images restored counts, see `ledger.latest`.
     A cell of a method without a prior comes once for every facet that it stands in.
 
     Raises:
         TableError: there is no such folder; it holds no cell; or a file in it is damaged.
     """
-    best: dict[tuple[str, ...], Stored] = {}
-    for folder in map(Path, folders):
-        for cell in _cells(folder):
-            key = cell.place.key
-            if key not in best or _restored(cell) > _restored(best[key]):
-                best[key] = cell
-    found = [Record(cell.place, cell.place.sampler, cell.run, cell.rows, cell.sets) for cell in best.values()]
+    every = latest(cell for folder in folders for cell in _cells(Path(folder)))
+    found = [Record(cell.place, cell.place.sampler, cell.run, cell.rows, cell.sets) for cell in every]
     found.sort(key=lambda r: (r.dataset, rank(r.task, TASKS)))
     named = []
     for _, of_task in groupby(found, key=lambda r: (r.dataset, r.task)):
@@ -155,10 +150,6 @@ def _split(of_task: list[Record]) -> list[Record]:
     ]
 
 
-def _restored(cell: Stored) -> int:
-    return int((cell.rows.status == "ok").sum())
-
-
 def _with_labels(group: list[Record]) -> list[Record]:
     """The cells of one sampler in one table, labelled and in order; those that differ in seed alone share a label."""
     specs = {_identity(cell): _unseeded(cell.spec) for cell in group}
@@ -179,6 +170,11 @@ def _nothing(folder: Path) -> TableError:
     place = folder if folder.is_dir() else folder.parent
     there = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
     what = f"{folder} holds no cells" if folder.is_dir() else f"there is no folder {folder}"
+    kept = [name for name in there if name.endswith(".csv")]
+    if folder.is_dir() and kept:
+        return TableError(
+            f"{what}: its rows were not kept, so its tables cannot be rebuilt; its means are in {', '.join(kept)}"
+        )
     shown = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "") if there else "nothing"
     return TableError(
         f"{what}; expected a run folder, results/<name>, with <dataset>/<task>/<sampler>/<run id>/run.json or "

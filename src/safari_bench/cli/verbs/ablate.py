@@ -1,5 +1,6 @@
 """safari-bench ablate: what sweeps over psi's weights say of them."""
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from safari_bench.errors import ConfigError
@@ -11,7 +12,7 @@ DESCRIPTION = """
 What a sweep over guidance.* says: the gain of each part, main effects and interactions of a factorial, curves, and
 signatures of failure. It needs a finished run and computes no image.
 
-Writes study.md, CSV files and figures into each run folder.
+Writes ablation.md, CSV files and figures into each run folder.
 """
 EXAMPLE = "safari-bench ablate ablation_factorial"
 
@@ -22,18 +23,21 @@ def add(parser: ArgumentParser) -> None:
 
 
 def main(args: Namespace) -> int:
-    """Write the study of each run.
+    """Write the page of each run.
 
     Raises:
         ConfigError: the package that does the statistics is not installed.
-        TableError: see `ablation.study`.
+        TableError: see `ablation.ablate`.
     """
     from safari_bench.ledger import find_run
 
     try:
-        from safari_bench.ablation import study
+        from safari_bench.ablation import ablate
     except ImportError as error:
         raise ConfigError(f"safari-bench ablate needs a package that is not installed ({error}); make setup") from error
     for folder in map(find_run, args.runs):
-        print(f"in {folder}: {', '.join(path.name for path in study(folder))}")
+        files, absent = ablate(folder)
+        if absent:
+            print(f"{folder}: left out {', '.join(absent)}: metrics=signatures adds them", file=sys.stderr)
+        print(f"in {folder}: {', '.join(path.name for path in files)}")
     return 0

@@ -1,4 +1,4 @@
-"""safari-bench weights: the files that LPIPS, FID and KID need."""
+"""safari-bench weights: the files that learned scores need."""
 
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
@@ -10,10 +10,10 @@ if TYPE_CHECKING:  # it imports torch
 
 __all__ = ["DESCRIPTION", "EXAMPLE", "SUMMARY", "add", "main"]
 
-SUMMARY = "the files that LPIPS, FID and KID need: where they are, whether they are right"
+SUMMARY = "the files that learned scores need: where they are, whether they are right"
 DESCRIPTION = """
-The files that LPIPS, FID and KID need: where each is looked for, and whether its sha256 is right. check ends with 1
-unless all are right; fetch downloads what is absent.
+The files that LPIPS, FID, KID and deep_distance need: where each is looked for, and whether its sha256 is right. check
+ends with 1 unless all are right; fetch downloads what is absent.
 """
 EXAMPLE = "safari-bench weights fetch metrics.weights_dir=weights"
 
@@ -49,7 +49,8 @@ def main(args: Namespace) -> int:
 
 def _line(backbone: "Backbone", place: str | None, download: bool) -> bool:
     """Prints how it stands with one file, after fetching it if asked to. Returns whether it is there and right."""
-    from safari_bench.metrics.weights import fetch, find, folders
+    from safari_bench.metrics.downloads import fetch
+    from safari_bench.metrics.weights import find, folders, remedy
 
     what = f"{backbone.scores:10}  {backbone.file}  {backbone.megabytes} MB"
     try:
@@ -57,12 +58,12 @@ def _line(backbone: "Backbone", place: str | None, download: bool) -> bool:
     except WeightsError as error:
         print(f"{what}  not usable: {error}")
         return False
-    said = backbone.url
+    said = backbone.url or remedy(backbone)
     if found is None and download:
         try:
             found = fetch(backbone, place)
         except WeightsError as error:
-            said = f"{error}; where there is a network, put that file into {folders(place)[0]}"
+            said = f"{error}; put that file into {folders(place)[0]}" if backbone.url else str(error)
     if found is None:
         print(f"{what}  absent; {said}")
         return False
