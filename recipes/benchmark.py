@@ -3,7 +3,7 @@
     python -m recipes.benchmark --photographs photographs
 
 benchmark.csv names each picture by the sha256 of its file, its split, author and licence, and where the square lies on
-its free side, 0 to 1. Files that differ from credits.csv in no pixel are left as they are. The command fails if a
+its free side, 0 to 1. docs/credits.md and its picture are written too. The command fails if a
 shipped photograph is a near-duplicate of one of the other split or of one that the prior was trained on.
 """
 
@@ -17,18 +17,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import safari_bench
 from recipes.duplicates import Bits, difference_hash, near_duplicates
 from recipes.photographs import PACK, manifest, pack, unpacked
 from safari_bench.data import digest, whole_photographs
-from safari_bench.data.photographs import SIDE, SIZES, reduced
+from safari_bench.data.photographs import SIDE, SIZES, credits, reduced, shipped
 
-__all__ = ["CHOICE", "FOLDER", "build", "duplicates"]
+__all__ = ["CHOICE", "FOLDER", "build", "contact_sheet", "credits_page", "duplicates"]
 
 CHOICE = Path(__file__).with_name("benchmark.csv")
 FOLDER = Path(safari_bench.__file__).parent / "data" / "photographs_256"
+_DOCS = Path(__file__).parents[1] / "docs"
 _COLUMNS = ("id", "split", "licence", "author", "page", "package", "version", "file", "source_sha256")
 _COLUMNS += ("left", "top", "box", *(f"sha256_{size}" for size in SIZES))
 
@@ -74,6 +75,40 @@ def _square(data: bytes, position: float) -> tuple[Image.Image, Mapping[str, int
     return square, {"left": left, "top": top, "box": box}
 
 
+def contact_sheet(columns: int = 7, side: int = 128) -> Image.Image:
+    """All shipped photographs in the order of credits.csv, numbered from 1."""
+    rows = credits()
+    sheet = Image.new("RGB", (columns * side, -(-len(rows) // columns) * side))
+    for place, row in enumerate(rows):
+        tile = Image.fromarray(reduced(shipped(row["id"]), side))
+        draw = ImageDraw.Draw(tile)
+        draw.rectangle((0, 0, 16, 12), fill="black")
+        draw.text((3, 0), str(place + 1), fill="white")
+        sheet.paste(tile, (place % columns * side, place // columns * side))
+    return sheet
+
+
+def credits_page() -> str:
+    """docs/credits.md: one row a photograph, with a link to where its author published it."""
+    lines = [
+        "# The photographs of dataset=photographs",
+        "",
+        "All are CC0 or in the public domain, as their Debian packages state. Squares were cut from them and reduced to",
+        "256 px. `credits.csv` beside the files gives package, version, file and hashes.",
+        "",
+        "![All photographs, numbered as in the table](pictures/photographs.webp)",
+        "",
+        "| | photograph | split | author | licence | package |",
+        "|--:|:--|:--|:--|:--|:--|",
+    ]
+    for place, row in enumerate(credits(), 1):
+        page = row["page"].replace("(", "%28").replace(")", "%29")
+        name = f"[{row['id']}]({page})" if page else row["id"]
+        cells = (str(place), name, row["split"], row["author"], row["licence"], row["package"])
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def duplicates(archive: Path) -> list[tuple[str, str, int]]:
     """Near-duplicates between splits, all photographs of training included.
 
@@ -102,6 +137,9 @@ def main() -> int:
     try:
         pack(folder)
         build(folder / "packages")
+        credits.cache_clear()
+        (_DOCS / "credits.md").write_text(credits_page(), encoding="utf-8")
+        contact_sheet().save(_DOCS / "pictures" / "photographs.webp", "WEBP", quality=85)
         found = duplicates(folder / PACK)
     except (LookupError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from recipes import benchmark
 from recipes.duplicates import difference_hash, near_duplicates
 from safari_bench.data import DataError, Dataset, Photographs, digest, to_uint8, whole_photographs
 from safari_bench.data import photographs as module
@@ -84,3 +85,8 @@ def test_describe():
     told = Photographs("tuning", 128, 2).describe()
     assert told == told | {"name": "photographs", "split": "tuning", "size": [128, 128], "n": 2}
     assert np.unique([len(told["manifest_sha256"])]) == 64
+
+
+def test_the_page_of_credits_is_what_its_recipe_makes():
+    page = Path(benchmark.__file__).parents[1] / "docs" / "credits.md"
+    assert page.read_text(encoding="utf-8") == benchmark.credits_page()
