@@ -94,7 +94,7 @@ def test_a_run_has_the_scores_and_says_where_they_come_from(published, capsys):
     assert sets("degraded")["scores"] != sets()["scores"]
     numbers = pd.read_csv("results/r/table1.csv").set_index(["sampler", "metric"])
     assert numbers.loc[("dps", "fid_64"), "mean"] == sets()["scores"]["fid_64"]
-    assert "LPIPS VGG" in said.out
+    assert "lpips_vgg" in said.out and "fid_64" in said.out
 
     # and a second time there is nothing to do
     before = {path: path.stat().st_mtime_ns for path in cell().rglob("*") if path.name != ".lock"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from tabulate import tabulate as grid_of
 
 from safari_bench.errors import SafariBenchError
-from safari_bench.ledger import Cell
+from safari_bench.ledger import Cell, attached
 from safari_bench.reports import build, home, publish, report, text
 from safari_bench.reports.statistics import interval, scores
 
@@ -42,7 +42,7 @@ def kept_when_interrupted(folder: Path) -> Iterator[None]:
 
 
 def scores_of(cell: Path) -> str:
-    """A short table of one cell: metric, mean and 95 % interval over its images."""
+    """A short table of one cell: metric, mean and 95 % interval over its images; then scores of all images as a set."""
     rows = Cell.at(cell).rows()
     rows = rows[rows.status == "ok"]
     lines = []
@@ -50,4 +50,8 @@ def scores_of(cell: Path) -> str:
         n, mean, low, high = interval(rows[name].to_numpy(dtype=float), f"{cell.name}/{name}")
         if n:
             lines.append([name, n, f"{mean:.4g}", "" if math.isnan(low) or low == high else f"{low:.4g} to {high:.4g}"])
+    sets = attached(cell, "set_scores")
+    lines += [
+        [name, sets["n"], f"{value:.4g}", ""] for name, value in sets.get("scores", {}).items() if value is not None
+    ]
     return grid_of(lines, ["metric", "images", "mean", "95 % interval"], disable_numparse=True)
