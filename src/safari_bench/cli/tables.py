@@ -48,10 +48,9 @@ def scores_of(cell: Path) -> str:
     lines = []
     for name in scores(rows.columns):
         n, mean, low, high = interval(rows[name].to_numpy(dtype=float), f"{cell.name}/{name}")
-        if n:
-            lines.append([name, n, f"{mean:.4g}", "" if math.isnan(low) or low == high else f"{low:.4g} to {high:.4g}"])
+        spread = "" if math.isnan(low) or low == high else f"{low:.4g} to {high:.4g}"
+        lines.append([name, n, f"{mean:.4g}" if n else "n/a", spread])
     sets = attached(cell, "set_scores")
-    lines += [
-        [name, sets["n"], f"{value:.4g}", ""] for name, value in sets.get("scores", {}).items() if value is not None
-    ]
+    for name, value in sets.get("scores", {}).items():
+        lines.append([name, sets["n"], "n/a" if value is None else f"{value:.4g}", ""])
     return grid_of(lines, ["metric", "images", "mean", "95 % interval"], disable_numparse=True)
