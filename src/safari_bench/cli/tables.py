@@ -8,7 +8,7 @@ from pathlib import Path
 from tabulate import tabulate as grid_of
 
 from safari_bench.errors import SafariBenchError
-from safari_bench.ledger import Cell
+from safari_bench.ledger import Cell, attached
 from safari_bench.reports import build, home, publish, report, text
 from safari_bench.reports.statistics import interval, scores
 
@@ -42,12 +42,15 @@ def kept_when_interrupted(folder: Path) -> Iterator[None]:
 
 
 def scores_of(cell: Path) -> str:
-    """A short table of one cell: metric, mean and 95 % interval over its images."""
+    """A short table of one cell: metric, mean and 95 % interval over its images; then scores of all images as a set."""
     rows = Cell.at(cell).rows()
     rows = rows[rows.status == "ok"]
     lines = []
     for name in scores(rows.columns):
         n, mean, low, high = interval(rows[name].to_numpy(dtype=float), f"{cell.name}/{name}")
-        if n:
-            lines.append([name, n, f"{mean:.4g}", "" if math.isnan(low) or low == high else f"{low:.4g} to {high:.4g}"])
+        spread = "" if math.isnan(low) or low == high else f"{low:.4g} to {high:.4g}"
+        lines.append([name, n, f"{mean:.4g}" if n else "n/a", spread])
+    sets = attached(cell, "set_scores")
+    for name, value in sets.get("scores", {}).items():
+        lines.append([name, sets["n"], "n/a" if value is None else f"{value:.4g}", ""])
     return grid_of(lines, ["metric", "images", "mean", "95 % interval"], disable_numparse=True)
