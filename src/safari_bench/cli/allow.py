@@ -87,6 +87,8 @@ def find(name: Any, path: str, others: Sequence[str] = ()) -> Callable[..., Any]
     home = str(getattr(found, "__module__", None))
     if not callable(found):
         raise ConfigError(f"{where}: got {name}, expected a class or a function")
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        raise ConfigError(f"{where}: {name} lacks what its base class asks for: {', '.join(missing)}; write them")
     if not _allowed(home, others):
         raise _foreign(where, f"{name}, which is of {home}", home)
     return found  # type: ignore[no-any-return]

@@ -35,5 +35,5 @@ def scores_of(cell: Path) -> str:
     for name in scores(rows.columns):
         n, mean, low, high = interval(rows[name].to_numpy(dtype=float), f"{cell.name}/{name}")
         if n:
-            lines.append([name, n, f"{mean:.4g}", "" if math.isnan(low) else f"{low:.4g} to {high:.4g}"])
+            lines.append([name, n, f"{mean:.4g}", "" if math.isnan(low) or low == high else f"{low:.4g} to {high:.4g}"])
     return grid_of(lines, ["metric", "images", "mean", "95 % interval"], disable_numparse=True)

@@ -58,10 +58,19 @@ def _searchpath(folder: str | None) -> Iterator[str]:
         return
     if not Path(folder).is_dir():
         raise ConfigError(f"--config-dir: got {folder}, expected a folder, e.g. one that holds sampler/mine.yaml")
-    from safari_bench.cli.conf import root
+    from omegaconf import OmegaConf
 
-    places = ", ".join("'file://" + str(place).replace("'", "\\'") + "'" for place in (root(), Path(folder).resolve()))
-    yield f"hydra.searchpath=[{places}]"
+    from safari_bench.cli.schema import register, root
+
+    register()
+    found = OmegaConf.load(root() / "conf" / "config.yaml").hydra.searchpath
+    places = [*map(str, found), f"file://{Path(folder).resolve()}"]
+    yield f"hydra.searchpath=[{', '.join(map(_quoted, places))}]"
+
+
+def _quoted(text: str) -> str:
+    """As a string of Hydra's grammar."""
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 @contextmanager
