@@ -78,6 +78,7 @@ def _cells(cfg: DictConfig, report: JobReport | None) -> Outcome | None:
     with Interrupt("the batch in hand, to keep its rows") as interrupt:
         found = jobs(cfg, lambda: interrupt.requested, label)
         for job in found:
+            beside = job is not found[-1]  # the baseline that accompanies the method
             what = f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}"
             place, outcome = (str(job.cell_folder), f"{what} {job.run['run_id']}"), None
             try:
@@ -85,7 +86,7 @@ def _cells(cfg: DictConfig, report: JobReport | None) -> Outcome | None:
             except CellBusy as error:
                 if report:
                     report.busy(*place, str(error))
-                elif job.sampler_name != "degraded":
+                elif not beside:
                     raise
                 print(f"{what}: {error}", file=sys.stderr)
                 continue
@@ -96,7 +97,7 @@ def _cells(cfg: DictConfig, report: JobReport | None) -> Outcome | None:
                 continue
             if report:
                 report.came_back(outcome, place[1])
-            if outcome.attempted or not report or job.sampler_name != "degraded":  # in a sweep, said once is enough
+            if outcome.attempted or not report or not beside:  # in a sweep, said once is enough
                 _report(outcome, what)
             FAILED.append(outcome.counts.get("failed", 0))
             if interrupt.requested:
