@@ -109,7 +109,6 @@ class Config:
     metrics: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)  # a node for each logger; csv needs none
     compute: ComputeConfig = field(default_factory=ComputeConfig)
-    training: dict[str, Any] = field(default_factory=dict)  # see experiments/train_prior.yaml
 
 
 def _at_size(small: Any, large: Any, *, _root_: Any) -> Any:
@@ -148,9 +147,6 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     values["sampler"].pop("about", None)  # what tables read from the file; no argument, and not part of the run id
     for group in ("dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
-    for key in ("data", "recipe"):
-        if values["training"]:
-            values["training"][key] = _checked_node(f"training.{key}", values["training"][key])
     values["logger"] = checked_loggers(values["logger"])
     values["task"]["operator"] = _checked_node("task.operator", values["task"]["operator"])
     return dict(values)
