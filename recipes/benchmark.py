@@ -93,8 +93,8 @@ def credits_page() -> str:
     lines = [
         "# The photographs of dataset=photographs",
         "",
-        "All are CC0 or in the public domain, as their Debian packages state. Squares were cut from them and reduced to",
-        "256 px. `credits.csv` beside the files gives package, version, file and hashes.",
+        "All are CC0 or in the public domain, as their Debian packages state. Squares were cut from them and",
+        "reduced to 256 px. `credits.csv` beside the files gives package, version, file and hashes.",
         "",
         "![All photographs, numbered as in the table](pictures/photographs.webp)",
         "",

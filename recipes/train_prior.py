@@ -7,6 +7,12 @@ v-prediction on the linear schedule (Salimans and Ho, ICLR 2022), constant learn
 weights. Any moment is a good one to stop (Ctrl-C or SIGTERM); the same command goes on from run/checkpoint.pt. Without
 it, --from run/prior starts from the averaged weights, which are written with every checkpoint in diffusers' layout:
 prior=photos64 prior.checkpoint=run/prior prior.sha256=null.
+
+On a GPU of which there are nine minutes (photographs.zip is 23 MB):
+
+    python -m recipes.train_prior --photographs photographs --into run --from none --network large \\
+        --batch 256 --rate 4e-4 --average 0.999 --workers 14 --minutes 8.5
+    python -m recipes.pieces split run/prior/diffusion_pytorch_model.safetensors --into "$OUT"
 """
 
 import argparse

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from recipes.card.measure import Noisy, noisy_batches
-from safari_bench.data import Dataset, Photographs, Photos
+from safari_bench.data import Dataset, Photographs
 from safari_bench.metrics import Psnr
 
 __all__ = ["FILE", "LEVELS", "known", "measured"]
@@ -52,6 +52,6 @@ def _denoised(noisy: Noisy) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    table = pd.concat([measured(Photographs("test", 64)), measured(Photos("test", 64, 24))])
+    table = measured(Photographs("test", 64))
     table.to_csv(FILE, index=False, float_format="%.4f", lineterminator="\n")
     print(table.groupby(["dataset", "level"]).psnr.mean().to_string())

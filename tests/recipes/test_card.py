@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from recipes.card import LEVELS, denoising, samples, spectrum, write
-from safari_bench.data import Leaves, Photos
+from recipes.card import LEVELS, cbm3d, denoising, samples, spectrum, write
+from recipes.card.gate import gate
+from recipes.card.measure import mottle
+from safari_bench.data import Leaves, Photographs, Photos
 from safari_bench.diffusion import EpsDenoiser, Schedule, from_x0
 from safari_bench.priors import gaussian
 
@@ -85,3 +87,27 @@ def test_the_page_is_written_from_the_measurements(tmp_path):
     assert {p.name for p in (tmp_path / "card").iterdir()} == {
         "denoising.csv", "spectrum.csv", "samples.png", "spectrum.png", "loss.png", "numbers.md",
     }  # fmt: skip
+
+
+def test_a_prior_that_does_nothing_leaves_all_noise_in_flat_pictures():
+    assert mottle(Lazy(), 0.1, 0, CPU) == pytest.approx(1, abs=1e-3)
+
+
+def test_cbm3d_was_measured_on_the_test_photographs():
+    rows = cbm3d.known()
+    ids = {record.id for record in Photographs("test", 64).records()}
+    assert set(rows.dataset) == {"photographs"} and set(rows.level) == {0.1, 0.2, 0.5}
+    for _, level in rows.groupby("level"):
+        assert set(level.image_id) == ids
+    noisy = {level: -20 * math.log10(level / 2) for level in (0.1, 0.2, 0.5)}
+    means = rows.groupby("level").psnr.mean()
+    assert all(means[level] > noisy[level] + 3 for level in noisy)
+
+
+@pytest.mark.slow
+def test_the_gate_refuses_a_prior_that_does_nothing():
+    pictures = torch.stack([Photographs("test", 64).load(k) for k in range(23)])
+    table = gate(Lazy(), pictures, 0, {"device": CPU, "batch_size": 12}).set_index("requirement")
+    assert not table.met["sigma 0.1: dB above CBM3D"] and not table.met["sigma 1.0: dB above photos64"]
+    assert table.met["samples: greatest error of power in an octave, dB"]  # they are the test photographs
+    assert table.value["sigma 0.1: noise left in flat 8x8 means"] == pytest.approx(1, abs=1e-3)
