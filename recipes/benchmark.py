@@ -13,7 +13,6 @@ import hashlib
 import io
 import sys
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ __all__ = ["CHOICE", "FOLDER", "build", "contact_sheet", "credits_page", "duplic
 CHOICE = Path(__file__).with_name("benchmark.csv")
 FOLDER = Path(safari_bench.__file__).parent / "data" / "photographs_256"
 _DOCS = Path(__file__).parents[1] / "docs"
-_COLUMNS = ("id", "split", "licence", "author", "page", "package", "version", "file", "source_sha256")
+_COLUMNS: tuple[str, ...] = ("id", "split", "licence", "author", "page", "package", "version", "file", "source_sha256")
 _COLUMNS += ("left", "top", "box", *(f"sha256_{size}" for size in SIZES))
 
 
@@ -66,7 +65,7 @@ def build(packages: Path, folder: Path = FOLDER) -> list[Image.Image]:
     return pictures
 
 
-def _square(data: bytes, position: float) -> tuple[Image.Image, Mapping[str, int]]:
+def _square(data: bytes, position: float) -> tuple[Image.Image, dict[str, int]]:
     """The square on the shorter side, reduced by area means, and where it lies in the file."""
     whole = Image.open(io.BytesIO(data)).convert("RGB")
     box = min(whole.size)
