@@ -20,7 +20,7 @@ def add(parser: ArgumentParser) -> None:
 
 
 def main(args: Namespace) -> int:
-    """Compute what is missing, write the tables, plots and findings."""
+    """Compute what is missing, write the tables, plots and exact.md."""
     from safari_bench.cli.exact import exact
     from safari_bench.cli.explain import explained
 
