@@ -31,10 +31,8 @@ def write_card(judged: Chosen) -> str:
         the text of numbers.md.
     """
     shared = judged.shared
-    priors = {judged.name: judged.prior} | {
-        name: make() for name, make in {BASELINE: lambda: load(BASELINE), "gaussian": gaussian.load}.items()
-        if name != judged.name
-    }  # fmt: skip
+    others = {BASELINE: load(BASELINE), "gaussian": gaussian.load()}
+    priors = {judged.name: judged.prior} | {name: prior for name, prior in others.items() if name != judged.name}
     datasets: list[Dataset] = [Photographs("test", _SIDE), Photos("test", _SIDE, 24), Leaves("test", _SIDE, 24)]
     scores = pd.concat([*(denoising(priors, dataset, judged.seed, **shared) for dataset in datasets), cbm3d.known()])
     pictures = samples(judged.prior, _SAMPLES, (3, _SIDE, _SIDE), judged.seed, steps=_STEPS, **shared)

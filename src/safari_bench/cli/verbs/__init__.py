@@ -10,6 +10,7 @@ main(args)      does it; returns the exit code
 """
 
 import difflib
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
@@ -57,5 +58,7 @@ def call(words: Sequence[str]) -> int:
         close = difflib.get_close_matches(verb, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigError(f"no such verb: {verb}{hint}\nverbs: {', '.join(known)}; see safari-bench --help")
+    if named and words[0] in ALIASES:
+        print(f"safari-bench {words[0]} is now called {verb}; the old name goes in the next release", file=sys.stderr)
     arguments = parser(verb).parse_intermixed_args(list(words[1:] if named else words))
     return int(module(verb).main(arguments))
