@@ -38,8 +38,8 @@ class Batch(NamedTuple):
 class Mixture(Dataset[Batch]):
     """Batches of random views.
 
-    A view is a square of random place and side, reduced by area means, mirrored at times. Contrast is only ever
-    lowered, so that no view has more saturated pixels than its photograph.
+    A view is a square of random place and side, reduced by area means, mirrored at times. Contrast stays as it is: a
+    gain above 1 saturates pixels, and one below 1 made samples 2 dB duller than photographs in every octave.
 
     Args:
         pack: the zip that `recipes.photographs` writes.
@@ -51,7 +51,8 @@ class Mixture(Dataset[Batch]):
         grey: expected fraction of grey texture photographs, tinted.
         smooth: expected fraction of photographs' views that are any crop; the others are the busier of two crops.
         stamps: expected fraction of views with one to three stamps pasted over them.
-        largest_scale: greatest reduction of a photograph; the scale is log-uniform from 1.
+        flat: expected fraction of pictures of one colour, or of a slow change of it.
+        largest_scale: greatest reduction of a photograph; its logarithm is drawn with a density that grows from 0.
         seed: of everything random here.
     """
 
@@ -68,13 +69,14 @@ class Mixture(Dataset[Batch]):
         grey: float = 0.03,
         smooth: float = 0.3,
         stamps: float = 0.1,
+        flat: float = 0.04,
         largest_scale: float = 8.0,
         seed: int = 1,
     ) -> None:
         self.pack, self.first, self.last = pack, first, last
         self.batch_size, self.size, self.seed = batch_size, size, seed
         self.leaves, self.leaves_pool, self.grey = leaves, leaves_pool, grey
-        self.smooth, self.stamps, self.largest_scale = smooth, stamps, largest_scale
+        self.smooth, self.stamps, self.flat, self.largest_scale = smooth, stamps, flat, largest_scale
         self._leaves: dict[int, np.ndarray] = {}
         self._colour: list[PilImage.Image] = []
         self._grey: list[PilImage.Image] = []
@@ -116,13 +118,14 @@ class Mixture(Dataset[Batch]):
         elif kind < self.leaves + self.grey:
             source = self._grey[g.integers(len(self._grey))]
             picture = _tinted(self._crop(source, g), g)
+        elif kind < self.leaves + self.grey + self.flat:
+            picture = _ramp(self.size, g)
         else:
             source = self._colour[int(np.searchsorted(self._weights, g.random() * self._weights[-1]))]
             tries = 1 if g.random() < self.smooth else 2
             picture = max((self._crop(source, g) for _ in range(tries)), key=np.std).astype(np.float32)
             if g.random() < 0.1:
                 picture = picture[:, :, g.permutation(3)]
-            picture = _faded(picture, g)
         if g.random() < self.stamps:
             picture = self._occluded(picture, g)
         turns = int(g.integers(4)) if g.random() < 0.25 else 0
@@ -137,7 +140,7 @@ class Mixture(Dataset[Batch]):
 
     def _crop(self, source: PilImage.Image, g: Generator) -> np.ndarray:
         reach = min(self.largest_scale, min(source.size) / self.size)
-        side = min(self.size * max(reach, 1.0) ** g.random(), *source.size)
+        side = min(self.size * max(reach, 1.0) ** np.sqrt(g.random()), *source.size)
         left, top = g.random() * (source.width - side), g.random() * (source.height - side)
         box = (left, top, left + side, top + side)
         return np.asarray(source.resize((self.size, self.size), PilImage.Resampling.BOX, box=box))
@@ -155,15 +158,14 @@ class Mixture(Dataset[Batch]):
         return np.asarray(scene, dtype=np.float32)
 
 
-def _faded(picture: np.ndarray, g: Generator) -> np.ndarray:
-    """Contrast lowered around the mean, by 10 % in the median case, and a shift of brightness that clips nothing."""
-    gain = np.exp(-abs(g.normal(0.0, 0.15)))
-    mean = picture.mean()
-    faded = (picture - mean) * gain + mean
-    room = float(255 - faded.max()) if (up := g.random() < 0.5) else float(faded.min())
-    shift = min(abs(g.normal(0.0, 15.0)), max(room, 0.0))
-    shifted: np.ndarray = faded + (shift if up else -shift)
-    return shifted
+def _ramp(size: int, g: Generator) -> np.ndarray:
+    """One colour, or a slow change from one to a near one: without these, flat pictures come out mottled."""
+    colour, change = g.uniform(0, 255, 3), g.normal(0, 20, 3) if g.random() < 0.7 else np.zeros(3)
+    angle = g.uniform(0, 2 * np.pi)
+    across = np.linspace(-0.5, 0.5, size)
+    place = np.cos(angle) * across[:, None] + np.sin(angle) * across
+    ramp: np.ndarray = np.clip(colour + place[:, :, None] * change, 0, 255).astype(np.float32)
+    return ramp
 
 
 def _tinted(grey: np.ndarray, g: Generator) -> np.ndarray:
