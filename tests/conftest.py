@@ -1,7 +1,9 @@
 """Test modules may import the oracles that lie beside them."""
 
 import dataclasses
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,18 @@ import torch
 
 for folder in ("operators", "samplers", "metrics", "priors", "exact"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
+
+
+#: tests see no weights of this machine and no network, unless they ask for them
+TORCH_HOME = os.environ.get("TORCH_HOME")
+os.environ["SAFARI_BENCH_DOWNLOAD_SECONDS"] = "0"
+os.environ["TORCH_HOME"] = tempfile.mkdtemp(prefix="torch_home")
+
+
+@pytest.fixture
+def real_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of this machine are found again."""
+    monkeypatch.setenv("TORCH_HOME", TORCH_HOME) if TORCH_HOME else monkeypatch.delenv("TORCH_HOME")
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +40,8 @@ def published(torch_home: tuple[Path, dict[str, str]], monkeypatch: pytest.Monke
     from safari_bench.metrics.weights import BACKBONES
 
     home, digests = torch_home
-    for name, backbone in dict(BACKBONES).items():
-        monkeypatch.setitem(BACKBONES, name, dataclasses.replace(backbone, prefix=digests[name][:8]))
+    for name, digest in digests.items():
+        monkeypatch.setitem(BACKBONES, name, dataclasses.replace(BACKBONES[name], prefix=digest[:8]))
     monkeypatch.setenv("TORCH_HOME", str(home))
     return home / "hub" / "checkpoints"
 

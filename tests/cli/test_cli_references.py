@@ -90,7 +90,12 @@ def test_an_older_run_is_scored_and_a_reference_of_another_image_refused(capsys)
 
 
 def test_set_scores_are_refused_likewise(published, capsys):
-    perceptual = ["metrics=perceptual", "metrics.download_seconds=0", "+metrics.sets.layer='64'"]
+    perceptual = [
+        "metrics=perceptual",
+        "metrics.download_seconds=0",
+        "+metrics.sets.layer='64'",
+        "metrics.deep_sets=null",
+    ]
     both()
     one_folder_for_all()
     assert main(["-m", *WORDS, "dataset.root=A", *perceptual]) != 0  # complete, but for its set scores

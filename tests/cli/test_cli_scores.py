@@ -18,6 +18,7 @@ from safari_bench.metrics.weights import BACKBONES
 
 LEARNED = ["lpips_vgg", "lpips_alex"]
 OFFLINE = ["metrics=perceptual", "metrics.download_seconds=0"]
+DEEP = ("deep_distance", "deep_frechet", "deep_kernel")
 #: the first layer of Inception with features, which is cheap
 SHALLOW = [*OFFLINE, "metrics.sets.fid_from=2", "+metrics.sets.layer='64'"]
 RUN = ["dataset.n=2", "sampler=dps", "sampler.steps=2", "compute.device=cpu", "name=r"]
@@ -59,7 +60,7 @@ def test_a_run_has_the_scores_and_says_where_they_come_from(published, capsys):
     said = capsys.readouterr()
     assert "2 pictures, fewer than 2048" in said.err
     backbone = json.loads((cell() / "run.json").read_text())["backbones"]
-    assert set(backbone) == {*LEARNED, "fid_64", "kid_64"}
+    assert set(backbone) == {*LEARNED, "fid_64", "kid_64", *DEEP}
     assert backbone["lpips_vgg"]["sha256"] == backbones.digest(published / BACKBONES["vgg16"].file)
     # the numbers are those of the files that were saved
     metric = Lpips("alex")
@@ -105,7 +106,7 @@ def test_a_run_has_the_scores_and_says_where_they_come_from(published, capsys):
 
 def test_a_run_scored_later_has_the_numbers_of_one_scored_at_once(published, capsys):
     assert main([*RUN, *SHALLOW]) == 0
-    assert main([*RUN, "name=later"]) == 0
+    assert main([*RUN, "name=later", "metrics=default"]) == 0
     assert "lpips_vgg" not in rows(name="later")
     capsys.readouterr()
     assert main(["score", "later", "compute.device=cpu", *SHALLOW]) == 0
@@ -133,7 +134,7 @@ def test_without_weights_a_run_goes_on_and_a_line_says_what_to_put_where(publish
         assert f"{BACKBONES[name].file} not found; put {BACKBONES[name].url} into {nothing}" in line
     assert rows()[LEARNED].isna().all(axis=None)
     assert rows().psnr.notna().all()
-    assert sets()["scores"] == {"fid": None, "kid": None}
+    assert {name: sets()["scores"][name] for name in ("fid", "kid")} == {"fid": None, "kid": None}
     (line,) = (line for line in said.out.splitlines() if line.startswith("| dps"))
     assert [word.strip() for word in line.split("|")].count("n/a") == 4
     assert json.loads((cell() / "run.json").read_text())["backbones"]["lpips_vgg"]["weights"] is None
@@ -162,7 +163,9 @@ def test_a_wrong_file_stops_a_run_before_it_begins(published, nothing, capsys):
 
 
 def test_weights_dir_is_looked_into(published, nothing, capsys):
-    assert main([*RUN, *OFFLINE, f"metrics.weights_dir={published}", "metrics.sets=null"]) == 0
+    assert (
+        main([*RUN, *OFFLINE, f"metrics.weights_dir={published}", "metrics.sets=null", "metrics.deep_sets=null"]) == 0
+    )
     assert "n/a" not in capsys.readouterr().err
     assert rows()[LEARNED].notna().all(axis=None)
     assert not (cell() / "set_scores.json").exists()

@@ -19,13 +19,13 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from safari_bench.metrics.weights import BACKBONES
 
+#: those that are downloaded
+NAMES = tuple(name for name, backbone in BACKBONES.items() if backbone.url)
 #: the older of torch's two containers, in which VGG16 and Inception were published
 LEGACY = {"vgg16", "inception"}
 
 
-def write(
-    folder: Path, names: tuple[str, ...] = tuple(BACKBONES), *, seed: int = 0, full: bool = False
-) -> dict[str, str]:
+def write(folder: Path, names: tuple[str, ...] = NAMES, *, seed: int = 0, full: bool = False) -> dict[str, str]:
     """Files of this seed under their published names. Returns their digests."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:

@@ -13,7 +13,7 @@ import torch
 import torch_fidelity
 from PIL import Image
 
-from safari_bench.metrics import SetScores, Suite, WeightsError, sets
+from safari_bench.metrics import SetScores, Suite, WeightsError
 from safari_bench.metrics.weights import BACKBONES
 
 CPU = torch.device("cpu")
@@ -182,10 +182,10 @@ def test_what_is_known_is_not_computed_again_unless_something_changed(scene: Sce
 def test_few_pictures_are_said_to_be_few(scene: Scene, inception: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = scene.score(shallow(fid_from=N + 1))
     assert set(found["scores"]) == {"kid_64"}
-    assert found["notes"][0] == f"no FID of {N} pictures, fewer than metrics.sets.fid_from={N + 1}"
+    assert found["notes"][0] == f"no fid_64 of {N} pictures, fewer than {N + 1}"
     (note,) = scene.score(shallow(fid_from=N))["notes"]
     assert f"{N} pictures, fewer than 2048" in note
-    monkeypatch.setattr(sets, "UNBIASED_FROM", N)
+    monkeypatch.setattr(SetScores, "reliable_from", N)
     assert scene.score(shallow(fid_from=N))["notes"] == []
 
 

@@ -225,6 +225,28 @@ def test_the_overview_has_both_headline_scores_of_every_task_and_their_best(run)
     assert rows["safari"] == ["n/s", "19.00 / **0.700**", "2.0 / **1.5**"]
 
 
+@pytest.mark.parametrize(
+    ("scores", "shown"),
+    [
+        ({"haarpsi": 0.5, "deep_distance": 1.0}, "PSNR ↑ / deep dist. ↓"),
+        ({"haarpsi": 0.5, "deep_distance": 1.0, "lpips_vgg": 0.1}, "PSNR ↑ / LPIPS VGG ↓"),
+    ],
+)
+def test_the_overview_shows_the_best_perceptual_score_that_all_have(run, scores: dict[str, float], shown: str) -> None:
+    for task in ("denoising", "sr_x4"):
+        for sampler in ("dps", "safari"):
+            run.cell(sampler, {"psnr": 20.0, **scores}, task=task)
+    run.cell("tv", {"psnr": 20.0, "haarpsi": 0.5, "deep_distance": 1.0, "lpips_alex": 0.1, **scores}, task="hdr")
+    assert f"on [-1, 1]: {shown}\n" in render_text(run.folder)
+
+
+def test_the_overview_shows_no_score_that_some_lack(run) -> None:
+    for task in ("denoising", "sr_x4"):
+        run.cell("dps", {"psnr": 20.0, "haarpsi": 0.5, "deep_distance": 1.0}, task=task)
+    run.cell("safari", {"psnr": 20.0, "haarpsi": 0.5}, task="sr_x4")
+    assert "on [-1, 1]: PSNR ↑ / HaarPSI ↑\n" in render_text(run.folder)
+
+
 def test_the_overview_says_which_task_has_which_noise(run) -> None:
     loud = {"name": "x", "noise": "gaussian", "sigma": 0.1, "sigma_range": "zero_one"}
     for task, spec in {"sr_x4": {}, "denoising": {"task": loud}, "hdr": {}}.items():

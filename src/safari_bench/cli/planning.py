@@ -39,6 +39,9 @@ class Plan:
 
     def add(self, cfg: DictConfig) -> None:
         """One job of the sweep."""
+        if "download_seconds" in cfg.metrics:
+            cfg = cfg.copy()
+            cfg.metrics.download_seconds = 0  # a plan downloads no weights
         for job in jobs(cfg, lambda: False):
             if self._folder is None:
                 self._open(job.folder)

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from safari_bench.errors import LoggerError
 from safari_bench.ledger import HEAD, Place
 
 __all__ = ["LoggerError", "Pace", "pictures", "required", "running", "score_columns"]
-
-
-class LoggerError(Exception):
-    """A logger cannot do what was asked of it; said before anything is sampled."""
 
 
 class Pace:

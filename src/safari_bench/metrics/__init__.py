@@ -4,12 +4,15 @@ A metric compares x_hat with x and knows nothing of operators; data consistency 
 What goes in has been through the pixel codec once, so that a score and the saved PNG speak of the same pixels. Scores
 are computed in float64, because float32 convolutions may run as TF32 on a GPU and give another number there.
 
-LPIPS, FID and KID need weights that are downloaded once, see `weights`; FID and KID score all pictures of a cell as one
-set, see `sets`.
+LPIPS, FID and KID need weights that are downloaded once, see `downloads`. `deep_distance`, `deep_frechet` and
+`deep_kernel` need none, see `deep`. FID, KID and the last two score all pictures of a cell as one set, see `sets`.
 """
 
 from safari_bench.metrics.consistency import data_consistency
 from safari_bench.metrics.contract import ImageMetric, Suite
+from safari_bench.metrics.deep import DeepDistance
+from safari_bench.metrics.deep_sets import DeepSetScores
+from safari_bench.metrics.feature_sets import Sets
 from safari_bench.metrics.paired import Gmsd, HaarPsi, Psnr, Ssim
 from safari_bench.metrics.perceptual import Lpips
 from safari_bench.metrics.phase import PhaseCoherence
@@ -19,6 +22,8 @@ from safari_bench.metrics.weights import BACKBONES, WeightsError
 
 __all__ = [
     "BACKBONES",
+    "DeepDistance",
+    "DeepSetScores",
     "Gmsd",
     "HaarPsi",
     "ImageMetric",
@@ -26,6 +31,7 @@ __all__ = [
     "PhaseCoherence",
     "Psnr",
     "SetScores",
+    "Sets",
     "SpectrumError",
     "Ssim",
     "Suite",

@@ -6,8 +6,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from safari_bench.metrics.sets import SetScores
-from safari_bench.metrics.weights import BACKBONES, PATIENCE, Absent, Found, obtain
+from safari_bench.metrics.downloads import PATIENCE, obtain
+from safari_bench.metrics.feature_sets import FeatureSets, Sets
+from safari_bench.metrics.weights import BACKBONES, Absent, Found
 from safari_bench.shapes import Image, PerImage
 
 __all__ = ["ImageMetric", "Learned", "Suite", "unit_pair"]
@@ -46,7 +47,7 @@ class ImageMetric(Protocol):
 
 @runtime_checkable
 class Learned(Protocol):
-    """A score that needs downloaded weights. Whoever makes the suite of scores finds them for all."""
+    """A score that needs weights. Whoever makes the suite of scores finds them for all."""
 
     #: what it writes
     columns: tuple[str, ...]
@@ -64,9 +65,11 @@ class Suite:
 
     Args:
         metrics: the metrics, in the order of their columns.
-        sets: scores of all pictures of a cell as one set, or None for none.
+        sets: FID and KID of all pictures of a cell, or None for none.
+        deep_sets: the same in other features, or None for none.
         weights_dir: a folder with the weights of learned scores, looked into before torch hub's own.
-        download_seconds: how long the download of a file that is nowhere may take; 0 touches no network.
+        download_seconds: seconds without a byte after which a download is given up; 0 touches no network.
+        leave_out: whether a score without weights is left out; otherwise its column holds NaN.
 
     Raises:
         ValueError: if two metrics would write the same column, or a file of weights is not the published one. Weights
@@ -76,27 +79,43 @@ class Suite:
     def __init__(
         self,
         metrics: Iterable[ImageMetric],
-        sets: SetScores | None = None,
+        sets: FeatureSets | None = None,
+        deep_sets: FeatureSets | None = None,
         weights_dir: str | None = None,
         download_seconds: float = PATIENCE,
+        leave_out: bool = False,
     ) -> None:
-        self.metrics, self.sets = tuple(metrics), sets
-        self.columns = tuple(metric.name for metric in self.metrics)
-        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        of_images, of_sets = tuple(metrics), [part for part in (sets, deep_sets) if part is not None]
+        names = [metric.name for metric in of_images]
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(
-                f"metrics: two metrics write column {', '.join(twice)}; got {list(self.columns)}, expected every name "
+                f"metrics: two metrics write column {', '.join(twice)}; got {names}, expected every name "
                 "once. Remove the repeated entry from the metrics config."
             )
-        scores: list[object] = [*self.metrics, sets]
-        self._learned = [score for score in scores if isinstance(score, Learned)]
-        for score in self._learned:
+        everything: list[object] = [*of_images, *of_sets]
+        learned = [score for score in everything if isinstance(score, Learned)]
+        for score in learned:
             score.weights = obtain(BACKBONES[score.backbone], weights_dir, download_seconds)
+        without = [score for score in learned if isinstance(score.weights, Absent)]
+        self._left_out = without if leave_out else []
+        gone: list[object] = [*self._left_out]
+        self._learned = [score for score in learned if score not in gone]
+        self.metrics = tuple(metric for metric in of_images if metric not in gone)
+        kept = [part for part in of_sets if part not in gone]
+        self.sets = Sets(kept) if kept else None
+        self.columns = tuple(metric.name for metric in self.metrics)
 
     @property
     def notices(self) -> list[str]:
-        """One line per learned score that has no weights."""
-        return [score.weights.said for score in self._learned if isinstance(score.weights, Absent)]
+        """One line on all scores that are left out, and one on each whose column is NaN for want of weights."""
+        said = [score.weights.said for score in self._learned if isinstance(score.weights, Absent)]
+        return said if not self._left_out else [*said, self._left()]
+
+    def _left(self) -> str:
+        columns = ", ".join(name for score in self._left_out for name in score.columns)
+        why = dict.fromkeys(score.weights.why for score in self._left_out if isinstance(score.weights, Absent))
+        return f"left out: {columns} ({'; '.join(why)}); `safari-bench weights fetch` downloads what they need"
 
     @property
     def absent(self) -> set[str]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from safari_bench.metrics.contract import unit_pair
-from safari_bench.metrics.weights import BACKBONES, Absent, Found, WeightsError, library, obtain, state
+from safari_bench.metrics.downloads import obtain
+from safari_bench.metrics.weights import BACKBONES, Absent, Found, WeightsError, library, state
 from safari_bench.shapes import Image, PerImage
 
 __all__ = ["Lpips"]
@@ -67,7 +68,7 @@ class Lpips:
         return scores
 
     def describe(self) -> dict[str, Any]:
-        return {"library": library(self.backbone), "version": "0.1", "dtype": "float64"}
+        return {"library": library("lpips"), "version": "0.1", "dtype": "float64"}
 
 
 @lru_cache(maxsize=2)

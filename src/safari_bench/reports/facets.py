@@ -8,13 +8,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from safari_bench.ledger import flatten
+from safari_bench.reports.registered import option
 from safari_bench.reports.variants import order_of, shortest, value_text
 
 __all__ = ["Facet", "facets", "heading", "number", "order"]
@@ -131,12 +130,7 @@ def _overridden(spec: Mapping[str, Any]) -> list[str]:
 @lru_cache(maxsize=64)
 def _shipped(task: str) -> dict[str, Any]:
     """The operator of conf/task/<task>.yaml, interpolations unresolved; empty if no such task ships."""
-    package = Path(str(resources.files("safari_bench")))
-    roots = package, package.parent.parent  # of a wheel, of a checkout
-    file = next((path for root in roots if (path := root / "conf" / "task" / f"{task}.yaml").is_file()), None)
-    if file is None:
-        return {}
-    found = yaml.safe_load(file.read_text()) or {}
+    found = option("task", task)
     parents = [name for name in found.get("defaults", []) if isinstance(name, str) and name != "_self_"]
     operator: dict[str, Any] = {}
     for name in parents:

@@ -1,6 +1,7 @@
 """Means, ranks and marks -> tables of text, before any markup."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,7 +12,7 @@ import pandas as pd
 from safari_bench.reports.columns import settings_name
 from safari_bench.reports.comparisons import BEST, Marks
 from safari_bench.reports.records import Line, Record
-from safari_bench.reports.vocabulary import FACTS, HEADLINE, NOTHING, Metric, metric
+from safari_bench.reports.vocabulary import FACTS, NOTHING, Metric, headline, metric
 
 __all__ = ["Part", "Sheet", "dataset_caption", "different_measurements", "sheets"]
 
@@ -143,8 +144,10 @@ def _overview(
     """The headline scores of every sampler on every task, and its mean rank; nothing if there is one task only."""
     dataset = lines[0].first.dataset
     tasks = list(dict.fromkeys(line.first.heading for line in lines))
-    headline = [metric(name) for name in HEADLINE if any(key[3] == name for key in numbers if key[0] == dataset)]
-    if len(tasks) < 2 or not headline:
+    held = Counter(key[3] for key, found in numbers.items() if key[0] == dataset and found.n)
+    # a score that only some cells have compares nothing: they were scored with other weights or by another version
+    shown = [metric(name) for name in headline([name for name in held if held[name] >= held["psnr"]])]
+    if len(tasks) < 2 or not shown:
         return
     by_place = {(line.first.heading, line.first.label): line for line in lines}
     rows = []
@@ -153,20 +156,20 @@ def _overview(
         for task in tasks:
             line, parts = by_place.get((task, label)), [Part(NOTHING)]
             if line is not None:
-                found = [(m, numbers.get((dataset, task, label, m.name))) for m in headline]
-                mark = {m.name: marks.get((dataset, task, m.name, label), "") for m in headline}
+                found = [(m, numbers.get((dataset, task, label, m.name))) for m in shown]
+                mark = {m.name: marks.get((dataset, task, m.name, label), "") for m in shown}
                 # intervals stand in the task's own table
                 parts = [Part(_value(line, m, f).split(" ")[0], mark[m.name]) for m, f in found if f is not None]
             entries.append(list(dict.fromkeys(parts)))
-        rows.append((label, [*entries, _mean_ranks(ranks, label, headline)]))
+        rows.append((label, [*entries, _mean_ranks(ranks, label, shown)]))
     split = any(line.first.facet for line in lines)  # the headings say enough
-    title = f"All tasks{'' if split else f', {_noises(lines)}'}: {' / '.join(m.heading for m in headline)}"
+    title = f"All tasks{'' if split else f', {_noises(lines)}'}: {' / '.join(m.heading for m in shown)}"
     yield Sheet(dataset, title, [*tasks, "mean rank"], rows)
 
 
-def _mean_ranks(ranks: pd.DataFrame, label: str, headline: Sequence[Metric]) -> list[Part]:
+def _mean_ranks(ranks: pd.DataFrame, label: str, shown: Sequence[Metric]) -> list[Part]:
     parts = []
-    for m in headline:
+    for m in shown:
         column = ranks[ranks.metric == m.name].set_index("sampler")["rank"].round(1)
         rank = float(column.get(label, math.nan))
         best = BEST if rank == column.min() and len(column) > 1 else ""

@@ -15,17 +15,12 @@ import pandas as pd
 from tabulate import tabulate
 
 from safari_bench.reports.records import Line
+from safari_bench.reports.registered import published_name
 from safari_bench.reports.templates import fill
 from safari_bench.reports.vocabulary import METRICS
 
 __all__ = ["Comparison", "compare", "published", "render_published", "same_protocol"]
 
-#: sampler of this suite -> method as the papers call it. Presets such as dps_author_code count as their method.
-_METHODS = {
-    "dps": "DPS", "mcg": "MCG", "ddrm": "DDRM", "ddnm": "DDNM", "diffpir": "DiffPIR", "daps": "DAPS", "tv": "ADMM-TV",
-    "ilvr": "Score-SDE (ILVR)", "pnp_admm": "PnP-ADMM",
-}  # fmt: skip
-_PRESETS = ("_author_code", "_dps_paper")
 #: methods that share a name with what is here, and what sets them apart
 _OTHERWISE = {
     "PnP-ADMM": "a DnCNN denoises there, the diffusion prior here",
@@ -83,7 +78,7 @@ def compare(lines: Sequence[Line], table: pd.DataFrame) -> list[Comparison]:
     found: list[Comparison] = []
     for fact in published().to_dict("records"):
         row = {str(name): value for name, value in fact.items()}
-        pairs = [_pair(row, line, table) for line in lines if _method(line) == row["method"] and _kind(line, row)]
+        pairs = [_pair(row, line, table) for line in lines if _comparable(line, row)]
         same = [pair for pair in pairs if not pair.reasons]
         nearest = sorted(pairs, key=lambda pair: len(pair.reasons))[:1]
         found += same or nearest or [Comparison(row, "", "", math.nan, ("not measured here",))]
@@ -131,15 +126,10 @@ def _described(row: Mapping[str, Any], *names: str) -> list[str]:
     return [row["dataset"], task, *(row[name] for name in names), row["metric"], f"{row['value']:g}"]
 
 
-def _method(line: Line) -> str | None:
-    name = line.first.sampler
-    for preset in _PRESETS:
-        name = name.removesuffix(preset)
-    return _METHODS.get(name)
-
-
-def _kind(line: Line, row: Mapping[str, Any]) -> bool:
-    """Whether a line is of the published value's dataset and kind of task."""
+def _comparable(line: Line, row: Mapping[str, Any]) -> bool:
+    """Whether a line is of the published value's method, dataset and kind of task."""
+    if published_name(line.first.sampler) != row["method"]:
+        return False
     return bool(line.first.dataset == row["dataset"] and line.first.task.startswith(row["task"]))
 
 

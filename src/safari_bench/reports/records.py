@@ -10,16 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from safari_bench.errors import TableError
 from safari_bench.ledger import LedgerError, Place, Stored, cells, flatten, latest, run_id
 from safari_bench.reports.facets import Facet, facets, heading, order
 from safari_bench.reports.variants import name_variants
 from safari_bench.reports.vocabulary import MEASUREMENT, SAMPLERS, TASKS, rank
 
 __all__ = ["Line", "Record", "TableError", "lines", "load"]
-
-
-class TableError(Exception):
-    """A run folder of which no table can be made."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy.stats import bootstrap, rankdata
 from safari_bench.ledger import COST, HEAD
 from safari_bench.reports.columns import of_record
 from safari_bench.reports.records import Line
-from safari_bench.reports.vocabulary import FACTS, HEADLINE, METRICS, best_of, metric, rank
+from safari_bench.reports.vocabulary import FACTS, METRICS, best_of, headline, metric, rank
 
 __all__ = ["RESAMPLES", "interval", "per_image", "ranks", "scores", "summary", "wide"]
 
@@ -166,7 +166,7 @@ def _best_over_seeds(line: Line) -> pd.DataFrame:
     """The best of each headline score over all seeds, NaN for an image that one of them did not restore."""
     k, of_image = len(line.records), line.rows[line.rows.status == "ok"].groupby("image_id")
     found = {}
-    for name in (name for name in HEADLINE if k > 1 and name in line.rows):
+    for name in headline([str(name) for name in line.rows if line.rows[name].notna().any()]) if k > 1 else ():
         best = of_image[name].max() if metric(name).best == "high" else of_image[name].min()
         found[best_of(name, k)] = best.where(of_image[name].count() == k)
     return pd.DataFrame(found)

@@ -5,39 +5,24 @@ A name that is not listed still gets its row or column, after those that are, in
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from safari_bench.ledger import COST
+from safari_bench.reports.registered import order
 
 __all__ = ["FACTS", "HEADLINE", "MEASUREMENT", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "best_of"]
-__all__ += ["metric", "rank"]
+__all__ += ["headline", "metric", "rank"]
 
 #: stands where there is no number and no picture.
 NOTHING = "\N{EN DASH}"
 
 #: the baseline that restores nothing: its pictures are the measurements.
 MEASUREMENT = "degraded"
-SAMPLERS: tuple[str, ...] = (
-    MEASUREMENT,
-    "tv",
-    "biharmonic",
-    "wiener",
-    "unconditional",
-    "safari",
-    "dps",
-    "ilvr",
-    "mcg",
-    "ddrm",
-    "ddnm",
-    "pigdm",
-    "mmps",
-    "diffpir",
-)
-SAMPLERS += ("pnp_admm", "reddiff", "daps")
+SAMPLERS = order()
 TASKS: tuple[str, ...] = ("denoising", "inpaint_box", "inpaint_random", "sr_x4", "sr_avgpool_x4")
 TASKS += (
     "deblur_gaussian",
@@ -54,8 +39,8 @@ TASKS += (
 FACTS = {"psi_injective": "psi is not injective: it does not see every change of the measurement"}
 
 
-#: the two scores that the overview of all tasks shows: one of distortion, one of perception.
-HEADLINE = ("psnr", "haarpsi")
+#: scores that the overview of all tasks can show: one of distortion, then those of perception, the first choice first.
+HEADLINE = ("psnr", "lpips_vgg", "deep_distance", "haarpsi")
 
 _Number = TypeVar("_Number", float, np.ndarray)
 
@@ -104,6 +89,8 @@ class Metric:
 _BEST_OF = re.compile(r"(.+)_best_of_(\d+)")
 _SET = "{}, restorations as a set against their references; in brackets how many"
 _LPIPS = "learned perceptual distance ({}), 0 for equal images"
+_DEEP = "{}, 0 for equal images; ours, not LPIPS"
+_DEEP_SET = _SET.format("{} distance of EfficientNet-Lite0 features") + "; ours, not FID or KID"
 _SPECTRUM = "power spectrum, {} of Nyquist: dB of power too much (positive) or too little (negative)"
 _PHASE = "phase coherence with the reference, {} of Nyquist: 1 for detail in place, 0 for unrelated detail"
 _ALL = (
@@ -114,8 +101,11 @@ _ALL = (
     Metric("lpips", "LPIPS", "low", 3, True, _LPIPS.format("LPIPS")),
     Metric("lpips_vgg", "LPIPS VGG", "low", 3, True, _LPIPS.format("LPIPS, VGG features"), learned=True),
     Metric("lpips_alex", "LPIPS Alex", "low", 3, True, _LPIPS.format("LPIPS, AlexNet features"), learned=True),
+    Metric("deep_distance", "deep dist.", "low", 3, True, _DEEP.format("distance of EfficientNet-Lite0 features")),
     Metric("fid", "FID", "low", 2, False, _SET.format("Fréchet inception distance"), learned=True, of_set=True),
     Metric("kid", "KID", "low", 4, False, _SET.format("kernel inception distance"), learned=True, of_set=True),
+    Metric("deep_frechet", "deep Fréchet", "low", 3, False, _DEEP_SET.format("Fréchet"), of_set=True),
+    Metric("deep_kernel", "deep kernel", "low", 5, False, _DEEP_SET.format("kernel"), of_set=True),
     Metric(
         "data_consistency", "DC", 1.0, 2, False, "||y - A x_hat|| / (sigma_y sqrt(m)); 1 if the residual is like noise"
     ),
@@ -141,6 +131,12 @@ def metric(name: str) -> Metric:
         # without a direction nothing is best: neither marks nor tests nor ranks see the column
         return replace(of, name=name, title=f"{of.title} best of {k}", best=None, meaning=f"{of.title}, {said}")
     return METRICS.get(name) or Metric(name, name, None, 3, False, "not known to the tables")
+
+
+def headline(known: Container[str]) -> tuple[str, ...]:
+    """PSNR and the first perceptual score of `HEADLINE`, of the columns that hold numbers; at most two."""
+    distortion, *perception = HEADLINE
+    return tuple([name for name in (distortion,) if name in known] + [name for name in perception if name in known][:1])
 
 
 def best_of(name: str, k: int) -> str:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from safari_bench.data import DataError, digest, read_image
 from safari_bench.data.codec import from_pixels
 from safari_bench.ledger import Cell, Place, attach, attached
-from safari_bench.metrics import SetScores, Suite
+from safari_bench.metrics import Sets, Suite
 
 __all__ = ["Rescored", "references", "rescore", "score_set"]
 
@@ -45,15 +45,15 @@ def references(cell: Cell) -> Path:
     return Place.of(cell.folder).references(cell.run())
 
 
-def score_set(cell: Cell, sets: SetScores, device: torch.device, label: str = "") -> list[str]:
+def score_set(cell: Cell, sets: Sets, device: torch.device, label: str = "") -> list[str]:
     """Attaches set_scores.json to a locked cell, unless it has one of the same pictures, weights and settings.
 
     Returns:
-        sentences for readers, see `SetScores.__call__`; none if nothing was computed.
+        sentences for readers, see `Sets.__call__`; none if nothing was computed.
 
     Raises:
         DataError: a reference is missing, damaged, or another picture than the image of its row.
-        OSError, ValueError: see `SetScores.__call__`.
+        OSError, ValueError: see `Sets.__call__`.
         LedgerError: the file cannot be written.
     """
     files = _files(cell)
