@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One test process a core (nproc honours taskset), at most four, each with one thread.
 PARALLEL := --numprocesses $(shell nproc) --maxprocesses 4 --dist worksteal
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-table1 exact ablation tune smoke train-prior test test-slow lint format clean
+.PHONY: help setup reproduce-table1 exact ablation tune tuned smoke train-prior test test-slow docs lint format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,16 +31,16 @@ ABLATIONS := ablation ablation_factorial ablation_cutoff ablation_factor ablatio
 ablation: setup ## what each part of psi does and how methods fail: five studies in results/ablation*
 	@status=0; for study in $(ABLATIONS); do \
 	  $(BIN)/safari-bench -m experiments=$$study hydra/launcher=joblib hydra.launcher.n_jobs=2 $(ARGS) || status=1; \
-	  $(BIN)/safari-bench study results/$$study || status=1; \
+	  $(BIN)/safari-bench ablate results/$$study || status=1; \
 	done; exit $$status # a cell that fails stops neither its study nor the next
 
-SEARCH ?= $(SAMPLER)
-STUDY = tune_$(TASK)_$(SAMPLER)
-tune: setup ## search settings on tuning images: make tune TASK=sr_x4 SAMPLER=safari; writes conf/tuned/ (INTO=NAME: conf/tuned/NAME)
+tuned: setup ## search the settings behind conf/tuned: make tuned PRIOR=photos64 [TASK=sr_x4] [SAMPLER=dps] [INTO=photos64]
+	@test -n "$(PRIOR)" || { echo "say which: make tuned PRIOR=photos64"; exit 2; }
+	$(BIN)/safari-bench tune --prior $(PRIOR) $(if $(TASK),--task $(TASK)) $(if $(SAMPLER),--sampler $(SAMPLER)) $(if $(INTO),--into $(INTO)) $(ARGS)
+
+tune: setup ## an Optuna search on tuning images: make tune TASK=sr_x4 SAMPLER=safari [INTO=mine]
 	@test -n "$(TASK)" -a -n "$(SAMPLER)" || { echo "say which: make tune TASK=sr_x4 SAMPLER=safari"; exit 2; }
-	@test -f conf/search/$(SEARCH).yaml || { echo "conf/search/$(SEARCH).yaml is not there: nothing says what to draw for $(SAMPLER). Write it, on the pattern of the others, or take one of theirs, e.g. SEARCH=dps; there are:" $(basename $(notdir $(wildcard conf/search/*.yaml))); exit 2; }
-	$(BIN)/safari-bench -m experiments=tune_optuna name=$(STUDY) task=$(TASK) sampler=$(SAMPLER) search=$(SEARCH) $(ARGS)
-	$(BIN)/safari-bench tune $(STUDY) $(patsubst objective=%,%,$(filter objective=%,$(ARGS))) $(if $(INTO),--into $(INTO))
+	$(BIN)/safari-bench tune --draw --task $(TASK) --sampler $(SAMPLER) $(if $(INTO),--into $(INTO)) $(ARGS)
 
 exact: setup ## score every sampler against posteriors that are known exactly, write results/exact/
 	$(BIN)/safari-bench exact $(ARGS)
@@ -56,6 +56,10 @@ test: setup ## run the tests
 
 test-slow: setup ## run the slow tests too
 	$(BIN)/python -m pytest $(PARALLEL) -m "not gpu and not weights" $(ARGS)
+
+docs: setup ## write docs/cli.md and build the documentation into site/
+	$(BIN)/python docs/write_cli.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

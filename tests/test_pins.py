@@ -14,9 +14,10 @@ import hydra
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from safari_bench import NUMBERS
-from safari_bench.cli import main
+from safari_bench.cli import main, settings
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.schema import register, root
 from safari_bench.data import leaf_generator, leaf_picture
@@ -58,6 +59,16 @@ def leaves() -> dict[str, str]:
     }
 
 
+def tuned() -> dict[str, str]:
+    """file of conf/tuned -> digest of its values, whatever their order and comments."""
+    found = {}
+    for name, path in settings.files().items():
+        entries: Any = OmegaConf.to_container(OmegaConf.load(path))
+        values = {f"{t} {s}": settings.entry(name, name, t, s) for t in entries for s in entries[t]}
+        found[name] = sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    return found
+
+
 def scores(words: tuple[str, ...], folder: Path) -> float:
     """PSNR of a cell's first image."""
     assert main([*words, f"output={folder}", "name=pins", "compute.device=cpu"]) == 0
@@ -83,6 +94,10 @@ def test_generated_pictures_are_the_same_bytes(pins):
     assert leaves() == pins["leaves"]
 
 
+def test_tuned_values_are_the_same(pins):
+    assert tuned() == pins["settings"]
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_scores_of_a_cell(cell, pins, tmp_path):
     assert scores(CELLS[cell], tmp_path) == pytest.approx(pins["psnr"][cell], abs=TOLERANCE)
@@ -94,6 +109,7 @@ def write(folder: Path) -> None:
         "numbers": NUMBERS,
         "measurements": {task: measurements(task) for task in TASKS},
         "leaves": leaves(),
+        "settings": tuned(),
         "psnr": {cell: round(scores(words, folder), 3) for cell, words in CELLS.items()},
     }
     FILE.write_text(json.dumps(found, indent=1) + "\n")

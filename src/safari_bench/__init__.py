@@ -4,4 +4,4 @@ __version__ = "0.1.0"
 
 #: Bumped by every commit that moves a result (see "Numbers changed" in CHANGELOG.md). It enters the run id, so that
 #: cells computed by older code are not taken for today's.
-NUMBERS = 2
+NUMBERS = 3

@@ -1,5 +1,6 @@
 """Effects that were put into invented scores are found again; analyses agree with statsmodels' own linear model."""
 
+import shutil
 from itertools import product
 from pathlib import Path
 
@@ -7,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from safari_bench.ablation import study
+from safari_bench.ablation import ablate
 from safari_bench.ablation.components import components, means, smallest_p, together
 from safari_bench.ablation.effects import complete, effects
-from safari_bench.ablation.frame import KEYS, RESPONSES, load_study, varied
-from safari_bench.ablation.page import beside_sentence, components_section, effects_section, questions, synergy_sentence
-from safari_bench.ablation.wording import caveat, step_caveat
+from safari_bench.ablation.frame import KEYS, RESPONSES, absent, load_study, varied
+from safari_bench.ablation.page import render
+from safari_bench.ablation.verdicts import both, verdict, verdicts
 from safari_bench.ledger import Cell, run_id
 from safari_bench.reports import TableError
 
@@ -82,58 +83,40 @@ def test_what_is_no_full_factorial_gives_no_effects() -> None:
         assert not complete(bad, varied(bad)) and len(effects(bad)) == 0
 
 
-def test_the_sentence_follows_the_sign_and_the_interval() -> None:
-    row = {"dataset": "photos", "task": "sr_x4", "response": "psnr"}
-    for ends, words in (((-2.0, -1.0), "falls short"), ((1.0, 2.0), "exceeds"), ((-1.0, 1.0), "not distinguishable")):
-        said = synergy_sentence(pd.Series(row | {"value": sum(ends) / 2, "ci_low": ends[0], "ci_high": ends[1]}))
-        assert words in said and f"{ends[0]:+.2f}" in said
-    assert "not distinguishable" in synergy_sentence(
-        pd.Series(row | {"value": 3.0, "ci_low": np.nan, "ci_high": np.nan})
-    )
+@pytest.mark.parametrize(
+    ("ends", "word"),
+    [((-2.0, -1.0), "lower"), ((1.0, 2.0), "higher"), ((-1.0, 1.0), "unclear"), ((np.nan, np.nan), "unclear")],
+)
+def test_a_verdict_follows_the_interval(ends, word) -> None:
+    assert verdict(*ends) == word
 
 
 @pytest.mark.parametrize(
     ("frequency", "spatial", "words"),
     [
-        ((1.0, 2.0), (3.0, 4.0), "better than either alone"),
-        ((1.0, 2.0), (-1.0, 1.0), "better than one of them and not than the other"),
-        ((1.0, 2.0), (-3.0, -2.0), "better than one of them and not than the other"),
-        ((-1.0, 1.0), (-3.0, -2.0), "worse than one alone"),
-        ((-1.0, 1.0), (-2.0, 1.0), "not distinguishable from either alone"),
+        ((1.0, 2.0), (3.0, 4.0), "better than either"),
+        ((1.0, 2.0), (-1.0, 1.0), "better than one"),
+        ((1.0, 2.0), (-3.0, -2.0), "better than one"),
+        ((-1.0, 1.0), (-3.0, -2.0), "worse than one"),
+        ((-1.0, 1.0), (-2.0, 1.0), "unclear"),
     ],
 )
-def test_the_sentence_on_both_follows_both_intervals(frequency, spatial, words) -> None:
-    row = {"dataset": "photos", "task": "sr_x4", "response": "psnr"}
-    rows = [
-        pd.Series(row | {"value": sum(ends) / 2, "ci_low": ends[0], "ci_high": ends[1]})
-        for ends in (frequency, spatial)
-    ]
-    said = beside_sentence(*rows)
-    assert words in said and f"{frequency[0]:+.2f}, {frequency[1]:+.2f}" in said
+def test_the_verdict_on_both_follows_both_intervals(frequency, spatial, words) -> None:
+    place = {"dataset": "photos", "task": "sr_x4", "response": "psnr", "images": 6, "value": 0.0}
+    parts = {"frequency beside spatial": frequency, "spatial beside frequency": spatial}
+    rows = [place | {"effect": name, "ci_low": low, "ci_high": high} for name, (low, high) in parts.items()]
+    assert both(verdicts({"together": pd.DataFrame(rows)})).both.item() == words
 
 
-@pytest.mark.parametrize("from_nothing", [True, False])
-def test_the_page_says_when_the_smallest_weights_are_no_condition(from_nothing) -> None:
-    table = effects(factorial(lambda n, s, low, h: n + s))
-    text = "\n".join(questions(table, from_nothing=from_nothing))
-    assert ("the prior alone: it has not seen y" in text) == from_nothing
-    assert "## Are both better than either alone?" in text
-    text = "\n".join(effects_section(table))
-    assert "beside" not in text[text.index("### Which weight") :]  # those are not weights
-
-
-def test_stars_and_sentences_follow_the_test_of_the_contrast_and_not_the_f_test() -> None:
+def test_verdicts_follow_the_test_of_the_contrast_and_not_the_f_test() -> None:
     """The middle level stands out on every image, and the ends are alike but for noise: F sees it alone."""
     draw = np.random.default_rng(3)
     frame = factorial(lambda n, s, low, h: n + 5 * (s == 0.5) + 2 * h + draw.normal(0, 0.3))
     table = effects(frame)
     row = of(table, "spatial")
     assert row.p_f < 0.001 and row.p > 0.05 and row.ci_low < 0 < row.ci_high
-    clear = (table.ci_low > 0) | (table.ci_high < 0)
+    clear = verdicts({"effects": table}).verdict != "unclear"
     assert list(clear) == list(table.p < 0.05) and 0 < clear.sum() < len(clear)
-    text = "\n".join(effects_section(table))
-    (line,) = (line for line in text.splitlines() if line.startswith("| spatial  "))
-    assert "*" not in line and "spatial by" not in text
 
 
 SETTINGS = {
@@ -146,7 +129,14 @@ SETTINGS = {
 
 
 def write(
-    folder: Path, weights: dict[str, float] | None, gain: float, ids=IDS, sampler="safari", zeta=9.0, **rows
+    folder: Path,
+    weights: dict[str, float] | None,
+    gain: float,
+    ids=IDS,
+    sampler="safari",
+    zeta=9.0,
+    planned=IDS,
+    **rows,
 ) -> None:
     """One cell; weights: of psi, None for a method without it. The gain counts in every score."""
     fidelity = dict(zip(KEYS, (0.0, 0.0, 0.0, 0.0, 0.25, 2), strict=True)) | (weights or {})
@@ -157,7 +147,7 @@ def write(
         "sampler": {"name": sampler} | ({} if weights is None else {"fidelity": fidelity, "zeta": zeta}),
         "seed": 0,
     }
-    cell = Cell(folder / "photos" / "sr_x4" / sampler / run_id(spec), IDS)
+    cell = Cell(folder / "photos" / "sr_x4" / sampler / run_id(spec), planned)
     with cell.lock():
         cell.open({"spec": spec})
         cell.append(
@@ -200,23 +190,27 @@ def test_signatures_have_the_sign_they_promise(run: Path) -> None:
 
 
 def test_the_page_shows_the_numbers_of_the_files(run: Path) -> None:
-    written = {path.name for path in study(run)}
-    assert written == {"components.csv", "failures.csv", "means.csv", "signatures.png", "study.md"}
-    page = (run / "study.md").read_text()
+    files, left_out = ablate(run)
+    written = {path.name for path in files}
+    tables = {f"{name}.csv" for name in ("datasets", "means", "components", "failures", "verdicts")}
+    assert written == tables | {"signatures.png", "ablation.md"} and left_out == []
+    page = (run / "ablation.md").read_text()
     table = pd.read_csv(run / "components.csv")
     for row in table[table.response == "psnr"].itertuples():
-        assert f"{row.mean:.2f}" in page
+        assert f"{row.mean:.2f} ±" in page
+        assert row.setting == "no conditioning" or f"{row.gain:+.2f} [" in page
     before = {name: (run / name).read_bytes() for name in written}
-    study(run)
+    ablate(run)
     assert {name: (run / name).read_bytes() for name in written} == before
 
 
 def test_a_sweep_of_one_key_has_a_curve(tmp_path: Path) -> None:
     for number, cutoff in enumerate((0.125, 0.25, 0.5)):
         write(tmp_path / "cutoff", {"low": 1.0, "cutoff": cutoff}, float(number))
-    assert {"curve_cutoff.png", "curve_cutoff.csv", "means.csv"} <= {path.name for path in study(tmp_path / "cutoff")}
-    page = (tmp_path / "cutoff" / "study.md").read_text()
-    assert "## Along cutoff" in page and "| 0.125" in page
+    written = {path.name for path in ablate(tmp_path / "cutoff")[0]}
+    assert {"curve_cutoff.png", "curve_cutoff.csv", "best.csv", "means.csv"} <= written
+    page = (tmp_path / "cutoff" / "ablation.md").read_text()
+    assert "## Best cutoff" in page and "| cutoff 0.25 - cutoff 0.125 | **+1.0" in page
     table = means(load_study(tmp_path / "cutoff"))
     assert list(table[table.response == "psnr"]["mean"]) == pytest.approx([22.5, 23.525, 24.55])
 
@@ -224,14 +218,15 @@ def test_a_sweep_of_one_key_has_a_curve(tmp_path: Path) -> None:
 def test_a_factorial_has_effects_and_heat_maps(tmp_path: Path) -> None:
     for spatial, low, high in product((0.0, 1.0), repeat=3):
         write(tmp_path / "f", {"spatial": spatial, "low": low, "high": high}, 2 * spatial + low)
-    written = {path.name for path in study(tmp_path / "f")}
+    written = {path.name for path in ablate(tmp_path / "f")[0]}
     assert {"effects.csv", *(f"heat_{response}.png" for response in RESPONSES)} <= written
-    page = (tmp_path / "f" / "study.md").read_text()
-    assert "exceed the sum" in page
+    assert "sum of gains" in (tmp_path / "f" / "ablation.md").read_text()
     # power above half of Nyquist was made to follow 2 spatial + low, and nothing else
-    (said,) = (line for line in page.splitlines() if "high-band error is changed by" in line)
-    assert "spatial by +2.00 dB" in said and "low by +1.00 dB" in said and "; high by" not in said
-    assert "high phase is changed by no weight beyond chance" in page
+    table = pd.read_csv(tmp_path / "f" / "verdicts.csv")
+    detail = table[table.response == "detail"].set_index("comparison")
+    assert list(detail.value[["spatial", "low", "high"]]) == pytest.approx([2, 1, 0])
+    assert list(detail.verdict[["spatial", "low", "high"]]) == ["higher", "higher", "unclear"]
+    assert set(table.verdict[table.response == "phase_high"]) == {"unclear"}
 
 
 @pytest.mark.parametrize("images", [6, 8])
@@ -244,10 +239,14 @@ def test_a_star_needs_enough_images_and_the_page_says_so(images: int, tmp_path: 
     table = components(frame)
     assert table.p_smallest.unique() == pytest.approx([5 * 2 / 2**images])
     assert smallest_p(images, 5) == pytest.approx(5 * 2 / 2**images)
-    text = "\n".join(components_section(table))
-    assert ("too few images" in text, "]*" in text.replace(")", ""), "* where p < 0.05" in text) == (
-        (True, False, False) if images == 6 else (False, True, True)
-    )
+    said = render("c", {"means": means(frame), "components": table, **extra(table)}, [])
+    assert ("Too few images" in said, "]** \\*" in said) == ((True, False) if images == 6 else (False, True))
+
+
+def extra(table: pd.DataFrame, sources: int = 6) -> dict[str, pd.DataFrame]:
+    said = [("photos", 6, sources, "photos: images: 6")]
+    datasets = pd.DataFrame(said, columns=["dataset", "images", "sources", "caption"])
+    return {"datasets": datasets, "verdicts": verdicts({"components": table} if len(table) else {})}
 
 
 def test_the_parts_together_are_compared_with_their_sum_and_with_each(tmp_path: Path) -> None:
@@ -258,30 +257,52 @@ def test_the_parts_together_are_compared_with_their_sum_and_with_each(tmp_path: 
     assert of(table, "spatial + frequency").value == pytest.approx((4 - 3 - 2) * scale)
     assert of(table, "frequency beside spatial").value == pytest.approx((4 - 3) * scale)
     assert of(table, "spatial beside frequency").value == pytest.approx((4 - 2) * scale)
-    study(tmp_path / "c")
-    page = (tmp_path / "c" / "study.md").read_text()
-    assert "the gain of both falls short of the sum of the gains" in page
-    assert (
-        "PSNR, the gain of both, against the sum of the gains: more on 0, less on 1, not distinguishable on 0 of 1"
-        in page
-    )
+    ablate(tmp_path / "c")
+    found = pd.read_csv(tmp_path / "c" / "verdicts.csv").query("response == 'psnr'").set_index("comparison").verdict
+    assert found["gain of both - sum of gains"] == "lower"
+    assert both(verdicts({"together": together(load_study(tmp_path / "c"))})).both.iloc[0] == "better than either"
     together_without = together(load_study(tmp_path / "c").query("spatial == 0"))
     assert len(together_without) == 0
 
 
-def test_settings_at_one_step_size_are_said_to_be() -> None:
+def test_the_page_names_a_shared_step_size_and_crops_of_few_photographs() -> None:
     frame = factorial(lambda n, s, low, h: n)
-    assert "one zeta (sr_x4 9)" in str(step_caveat(frame))
-    assert step_caveat(frame.assign(zeta=9 + frame.spatial)) is None
-    assert step_caveat(frame[frame.label == frame.label.iloc[0]]) is None  # nothing to compare
-    assert step_caveat(frame.iloc[:0]) is None  # no method has psi
+    none = components(frame.iloc[:0])
+
+    def page(rows: pd.DataFrame, sources: int = 6) -> str:
+        return render("f", {"means": means(rows)} | extra(none, sources), [])
+
+    assert "one zeta (sr_x4 9)" in page(frame) and "photographs" not in page(frame)
+    assert "one zeta" not in page(frame.assign(zeta=9 + frame.spatial))
+    assert "one zeta" not in page(frame[frame.label == frame.label.iloc[0]])  # nothing to compare
+    assert "6 crops of 2 photographs" in page(frame, 2)
 
 
-def test_crops_of_few_photographs_are_named_as_such(tmp_path: Path) -> None:
-    frame = factorial(lambda n, s, low, h: n)
-    assert "crops" not in caveat(frame.assign(dataset="leaves"))
-    crops = frame.assign(image_id=[f"{'cup' if image < 'image3' else 'cat'}-{image}" for image in frame.image_id])
-    assert "6 crops of 2 photographs" in caveat(crops)
+def test_crops_of_one_photograph_are_one_source(tmp_path: Path) -> None:
+    crops = ["cup-1", "cup-2", "cat-1"]
+    write(tmp_path / "crops", {"spatial": 1.0}, 0.0, ids=crops, planned=crops)
+    ablate(tmp_path / "crops")
+    row = pd.read_csv(tmp_path / "crops" / "datasets.csv").iloc[0]
+    assert (row.images, row.sources) == (3, 2)
+
+
+def test_scores_that_a_run_lacks_are_left_out_and_named(tmp_path: Path) -> None:
+    for weights, gain in (({}, 0.0), ({"spatial": 1.0}, 3.0)):
+        write(tmp_path / "few", weights, gain, phase_high=lambda k: np.nan)
+    frame = load_study(tmp_path / "few")
+    assert absent(frame) == ["high phase"] and "phase_high" not in frame
+    _, left_out = ablate(tmp_path / "few")
+    assert left_out == ["high phase"]
+    assert "Left out: high phase" in (tmp_path / "few" / "ablation.md").read_text()
+    assert "phase_high" not in set(pd.read_csv(tmp_path / "few" / "means.csv").response)
+
+
+def test_a_folder_of_tables_without_cells_is_read_from_them(run: Path) -> None:
+    before = {path.name: path.read_bytes() for path in ablate(run)[0]}
+    shutil.rmtree(run / "photos")
+    (run / "ablation.md").unlink()
+    ablate(run)
+    assert {name: (run / name).read_bytes() for name in before} == before
 
 
 def test_what_cannot_be_studied_is_refused_with_the_remedy(run: Path, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from test_ablation import IDS, factorial, write
 
-from safari_bench.ablation import study
+from safari_bench.ablation import ablate
+from safari_bench.ablation.components import means
 from safari_bench.ablation.curves import best_levels, changes, curve_key
 from safari_bench.ablation.failures import failures
 from safari_bench.ablation.frame import RESPONSES, failing, load_study, with_psi
-from safari_bench.ablation.sections import curve_section, steps_section
+from safari_bench.ablation.page import render
 from safari_bench.ablation.steps import chosen, pairs
+from safari_bench.ablation.verdicts import order, turned, verdicts
 
 
 def along_cutoff() -> pd.DataFrame:
@@ -52,10 +54,16 @@ def test_the_page_says_what_the_best_level_can_be_told_from() -> None:
     frame = along_cutoff()
     level = frame.cutoff.map({0.125: 0.0, 0.25: 1.0, 0.5: 1.0})
     frame = frame.assign(haarpsi=0.5 + level + 0.001 * frame.psnr, excess=0.0)
-    text = "\n".join(curve_section(changes(frame, "cutoff"), best_levels(frame, "cutoff"), "cutoff"))
-    (line,) = (line for line in text.splitlines() if line.startswith("- photos, sr_x4, HaarPSI: "))
-    assert "better than 0.125 (+1.0" in line and "not distinguishable from" in line
-    assert "- photos, sr_x4, excess of power: the same at every level." in text
+    text = page(frame, curve_cutoff=changes(frame, "cutoff"), best=best_levels(frame, "cutoff"))
+    best = text[text.index("## Best cutoff") :].splitlines()
+    (cells,) = ([cell.strip() for cell in line.split("|")[3:6]] for line in best if "| sr_x4  | HaarPSI  " in line)
+    assert cells[0] in ("0.25", "0.5") and cells[1] == "0.125" and cells[2] in ("0.25", "0.5")
+    assert any("excess of power" in line and "| all " in line for line in text.splitlines())
+
+
+def page(frame: pd.DataFrame, **tables: pd.DataFrame) -> str:
+    datasets = pd.DataFrame([("photos", 6, 6, "six")], columns=["dataset", "images", "sources", "caption"])
+    return render("it", {"datasets": datasets, "means": means(frame), **tables, "verdicts": verdicts(tables)}, [])
 
 
 def test_two_keys_or_step_sizes_have_no_curve() -> None:
@@ -101,14 +109,14 @@ def test_a_difference_that_is_only_of_step_size_vanishes_at_each_settings_own() 
 def test_the_page_counts_verdicts_that_turn(gap: float, opposite: int) -> None:
     """Spatial only gains 0.02 on both others at its own zeta, and lies 0.005 behind them at theirs."""
     frame = steps_frame(ALIKE, gap=gap)
-    text = "\n".join(steps_section(chosen(frame), pairs(frame)))
-    assert f"{opposite} are beyond chance both ways with opposite signs" in text
-    assert f"changes on {int(gap < 0)} of 1 tasks" in text
-    ones = {words: f"HaarPSI of spatial and frequency less that of spatial only, {words}: above 0 on " for words in
-            ("one zeta", "each its own")}  # fmt: skip
-    assert ones["one zeta"] + "1, below 0 on 0" in text
-    assert ones["each its own"] + ("0, below 0 on 1" if gap < 0 else "1, below 0 on 0") in text
-    assert "spatial only (12)" in text and "Best at an edge of what was tried: spatial only." in text
+    zetas, found = chosen(frame), pairs(frame)
+    assert turned(found)["opposite"] == opposite
+    assert list(order(zetas).same) == [gap >= 0]
+    rows = verdicts({"pairs": found}).query("response == 'haarpsi'").set_index("comparison").verdict
+    of = "spatial and frequency - spatial only, {} zeta".format
+    assert (rows[of("shared")], rows[of("own")]) == ("higher", "lower" if gap < 0 else "higher")
+    text = page(frame, steps=zetas, pairs=found)
+    assert "spatial only (12)" in text and "At the edge of the values tried: spatial only." in text
 
 
 def test_no_image_chooses_its_own_step_size() -> None:
@@ -149,10 +157,9 @@ def test_methods_without_psi_have_signatures_and_no_weights(methods: Path) -> No
     frame = load_study(methods)
     assert set(frame.sampler) == {"safari", "dps", "tv"}
     assert set(with_psi(frame).sampler) == {"safari"}
-    written = {path.name for path in study(methods)}
-    assert written == {"failures.csv", "means.csv", "signatures.png", "study.md"}
-    page = (methods / "study.md").read_text()
-    assert page.startswith("# methods: how each method fails")
+    written = {path.name for path in ablate(methods)[0]}
+    assert {"failures.csv", "means.csv", "signatures.png", "ablation.md"} <= written
+    page = (methods / "ablation.md").read_text()
     (line,) = (line for line in page.splitlines() if line.startswith("| tv ") and "±" in line)
     assert "| safari " in page and "spatial only" not in page  # a method among methods
     assert "| **-7.98 ± 0.02** " in line  # mean of -8 + 0.01 k, and on the failing side
@@ -163,10 +170,9 @@ def test_a_failure_is_prevented_where_there_is_less_of_it_on_the_same_images(met
     detail = table[(table.failure == "detail") & (table.against == "dps")].set_index("setting")
     assert detail.change["safari"] == pytest.approx(-2 - 0.01 * 2.5) and detail.ci_high["safari"] < 0
     assert detail.change["tv"] == pytest.approx(3) and detail.ci_low["tv"] > 0
-    study(methods)
-    page = (methods / "study.md").read_text()
-    (line,) = (line for line in page.splitlines() if "loss of fine detail, against dps:" in line)
-    assert "-2.03 dB [" in line and "with safari" in line and "+3.00 dB [" in line and "with tv" in line
-    assert "- loss of fine detail: prevented by safari on 1; made worse by tv on 1." in page
-    assert "- excess of power: prevented by none; made worse by none." in page
-    assert "excess of power, against dps: no clear change." in page
+    ablate(methods)
+    page = (methods / "ablation.md").read_text()
+    against_dps = page[page.index("Against dps, 1 task") :]
+    rows = {line.split()[1]: line for line in against_dps.splitlines()[:10] if line.startswith("| ")}
+    assert [cell.strip() for cell in rows["safari"].split("|")[2:6]] == ["1 / 0", "1 / 0", "0 / 0", "0 / 0"]
+    assert rows["tv"].split("|")[2].strip() == "0 / 1"

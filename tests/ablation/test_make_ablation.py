@@ -21,7 +21,7 @@ def test_a_failing_study_stops_no_other(bad: str, failed: bool, tmp_path: Path) 
     assert (made.returncode != 0) == failed
     lines = said.read_text().splitlines()
     run = [word for line in lines for word in line.split() if word.startswith("experiments=")]
-    studied = [line.split()[-1].removeprefix("results/") for line in lines if line.startswith("study")]
+    studied = [line.split()[-1].removeprefix("results/") for line in lines if line.startswith("ablate")]
     assert [word.removeprefix("experiments=") for word in run] == studied
     assert {"ablation", "ablation_factorial", "ablation_cutoff", "ablation_factor", "ablation_methods"} == set(studied)
     assert all((ROOT / "experiments" / f"{name}.yaml").is_file() for name in studied)

@@ -7,8 +7,10 @@ from diffusers import UNet2DModel
 from omegaconf import OmegaConf
 
 from safari_bench import machine
+from safari_bench.cli import main
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.schema import check, register, root
+from safari_bench.cli.settings import applied, renamed, said
 from safari_bench.diffusion import Schedule
 from safari_bench.ledger import flatten
 from safari_bench.priors.unet import save
@@ -21,7 +23,7 @@ PAPER_SCALE = {
     "imagenet256",
     "guided_diffusion",
 }  # these files are not here: tests/priors/test_paper_scale.py
-TUNED = sorted((CONF / "tuned").glob("*/*/*.yaml"))
+TUNED = sorted(path.stem for path in (CONF / "tuned").glob("*.yaml"))
 
 
 def options(group: str) -> list[str]:
@@ -100,20 +102,53 @@ def test_every_overlay_composes_and_binds(overlay):
         assert word in text
 
 
-@pytest.mark.parametrize("path", TUNED, ids=lambda path: "/".join(path.parts[-3:]))
-def test_every_tuned_file_is_found_and_binds(path):
-    folder, task, sampler = *path.parts[-3:-1], path.stem
-    of_prior = (root() / "conf" / "prior" / f"{folder}.yaml").is_file()  # others are asked for by name
-    where = f"prior={folder}" if of_prior else f"tuned={folder}/{task}/{sampler}"
-    cfg = compose(where, f"task={task}", f"sampler={sampler}")
-    check(cfg)
-    values = OmegaConf.load(path)
-    chosen = flatten(OmegaConf.to_container(values).get("sampler", {}))
-    for key, value in chosen.items():
-        assert OmegaConf.select(cfg.sampler, key) == value
-    assert set(values) <= {"sampler", "guidance"}  # presets are merged after it: guidance=pixel must mean pixel
-    preset = compose(where, f"task={task}", f"sampler={sampler}", "guidance=pixel").guidance
-    assert (preset.pixel, preset.spatial, preset.low, preset.high) == (1, 0, 0, 0)
+@pytest.mark.parametrize("file", TUNED)
+def test_every_entry_of_settings_is_merged_and_binds(file):
+    of_prior = (root() / "conf" / "prior" / f"{file}.yaml").is_file()  # others are asked for by name
+    where = f"prior={file}" if of_prior else f"settings={file}"
+    entries = OmegaConf.to_container(OmegaConf.load(CONF / "tuned" / f"{file}.yaml"))
+    for task, sampler in [(task, sampler) for task, found in entries.items() for sampler in found]:
+        cfg = compose(where, f"task={task}", f"sampler={sampler}")
+        check(cfg)
+        entry = entries[task][sampler]
+        for key, value in flatten(entry["values"]).items():
+            assert OmegaConf.select(cfg.sampler, key) == value, (task, sampler, key)
+        assert set(entry) <= {"values", "guidance", "chosen", "date", "source", "note"}
+        if "guidance" in entry:  # presets are merged after it: guidance=pixel must mean pixel
+            assert {key: cfg.guidance[key] for key in entry["guidance"]} == entry["guidance"]
+            preset = compose(where, f"task={task}", f"sampler={sampler}", "guidance=pixel").guidance
+            assert (preset.pixel, preset.spatial, preset.low, preset.high) == (1, 0, 0, 0)
+
+
+def test_the_settings_that_run_are_said_and_recorded(tmp_path, capsys):
+    def settings_of(*words: str) -> dict:
+        values = check(compose("dataset.n=1", *words))
+        return {**applied(values), "said": said(values)}
+
+    tuned = settings_of("sampler=dps")
+    assert (tuned["name"], tuned["file"], tuned["values"]) == ("tuned", "photos64", {"zeta": 12.0, "steps": 50})
+    assert tuned["said"] == "settings: tuned (photos64, sr_x4, dps): zeta=12.0, steps=50"
+    assert settings_of("sampler=dps", "sampler.zeta=3")["values"] == {"zeta": 3.0, "steps": 50}
+    absent = settings_of("sampler=dps", "task=colorization")
+    assert (absent["name"], absent["values"]) == ("paper", {}) and "nothing tuned for dps on colorization" in absent[
+        "said"
+    ]
+    assert settings_of("sampler=dps", "settings=paper")["said"] == "settings: paper, for dps"
+    assert settings_of("settings=photos64_long", "sampler=dps")["name"] == "photos64_long"
+
+
+def test_a_file_of_settings_that_is_not_there_is_refused(capsys):
+    assert main(["settings=photos46", "dataset.n=1"]) == 2
+    assert "photos64" in capsys.readouterr().err
+
+
+def test_the_old_word_for_settings_is_understood_and_said(capsys):
+    assert renamed(["tuned=photos64_long/${task}/${sampler}", "tuned=null", "task=sr_x4"]) == [
+        "settings=photos64_long",
+        "settings=paper",
+        "task=sr_x4",
+    ]
+    assert "is now settings=paper" in capsys.readouterr().err
 
 
 def test_the_run_id_is_of_what_can_change_a_number_and_of_nothing_else():

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from safari_bench.cli import main
-from safari_bench.cli.main import VERBS
+from safari_bench.cli.verbs import VERBS
 
 QUICK = ["dataset.n=1", "sampler.steps=2", "compute.device=cpu"]
 
@@ -113,9 +113,34 @@ def test_a_diverging_sampler_is_named_with_image_and_step(capsys):
     assert "sampler.zeta" in message
 
 
-def test_unknown_verbs_are_listed(capsys):
-    assert main(["tabel", "results/x"]) == 2
-    assert "verbs: table" in capsys.readouterr().err
+@pytest.mark.parametrize("typed, meant", [("tabel", "table"), ("doktor", "doctor"), ("studdy", "study")])
+def test_unknown_verbs_are_listed(capsys, typed, meant):
+    assert main([typed, "results/x"]) == 2
+    said = capsys.readouterr().err
+    assert f"did you mean {meant}?" in said and all(verb in said for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", ["train", "fit", "card"])
+def test_verbs_that_left_say_where_they_went(capsys, verb):
+    assert main([verb, "--help"]) == main([verb]) == 2
+    assert "python -m recipes." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("sampler=reddif", "sampler=reddiff"),
+        ("prior=ffhq", "prior=ffhq256"),
+        ("task=sr4", "task=sr_x4"),
+        ("experiments=tabel1", "experiments=table1"),
+        ("dataset=photo", "dataset=photos"),
+        ("guidance=ful", "guidance=full"),
+    ],
+)
+def test_misspelt_options_are_met_with_what_was_meant(capsys, typed, meant):
+    assert f"did you mean {meant}?" in refused(capsys, typed)
+    assert main(["-m", *QUICK, typed, "seed=0,1"]) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
 
 
 def test_a_table_of_nothing_is_refused(capsys):
@@ -123,18 +148,23 @@ def test_a_table_of_nothing_is_refused(capsys):
     assert "none" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, "study"])
 def test_every_verb_has_a_page_that_does_nothing_else(capsys, tmp_path, verb):
     assert main([verb, "--help"]) == main([verb, "results", "-h"]) == 0
     said = capsys.readouterr()
-    assert said.out.startswith(f"safari-bench {verb}") and "Example: safari-bench " in said.out and not said.err
+    assert "usage: safari-bench" in said.out and "Example: safari-bench " in said.out and not said.err
     assert not list(tmp_path.iterdir())
 
 
 def test_a_verb_takes_no_unknown_option_for_a_file(capsys, tmp_path):
-    """`fit --quiet` would write a file of that name."""
-    assert main(["fit", "--quiet"]) == 2
-    assert "fit: no such option: --quiet; options: --help" in capsys.readouterr().err
-    assert main(["table", "table1", "--all"]) == 2
-    assert "no such option: --all; options: --all-published, --help" in capsys.readouterr().err
+    """`manifest --quiet` would write a file of that name."""
+    for words in (["manifest", "--quiet"], ["table", "table1", "--all"], ["--experimental-rerun=x.pickle"], ["-x"]):
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert "--help" in said and "Traceback" not in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_word_that_is_no_key_is_named(capsys):
+    assert main(["name=a", "sampler"]) == 2
+    assert "got sampler, expected key=value" in capsys.readouterr().err

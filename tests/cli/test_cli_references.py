@@ -11,6 +11,7 @@ from PIL import Image
 
 from safari_bench.cli import main
 from safari_bench.data import digest, read_image
+from safari_bench.ledger import Place
 from safari_bench.reports import figures
 from safari_bench.reports.records import Record
 
@@ -31,8 +32,7 @@ def roots(tmp_path, monkeypatch):
 
 
 def both() -> None:
-    """As a sweep: a single run that would cost its folder the table is refused before anything is computed."""
-    main(["-m", *WORDS, "dataset.root=B,A"])  # two sets make no common table
+    main(["-m", *WORDS, "dataset.root=B,A"])
     assert len(cells()) == 2
 
 
@@ -60,9 +60,7 @@ def test_each_set_has_its_own_references_and_scores_stay_what_they_were(capsys):
     both()
     for root, cell in cells().items():
         table = pd.read_csv(cell / "rows.csv", dtype={"image_id": str})
-        record = Record(
-            cell, "folder", "sr_x4", "degraded", "degraded", json.loads((cell / "run.json").read_text()), table
-        )
+        record = Record(Place.of(cell), "degraded", json.loads((cell / "run.json").read_text()), table)
         for _, row in table.iterrows():
             reference = record.reference(row.image_file)
             np.testing.assert_array_equal(read_image(reference), read_image(Path(root, row.image_file)))

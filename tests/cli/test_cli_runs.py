@@ -70,6 +70,8 @@ def test_ctrl_c_keeps_the_rows_in_hand_and_says_how_to_resume():
     # the batch in hand was finished, and no other begun; the signal may arrive just before the next one begins
     assert 1 <= batches("interrupted") < 6
     assert not list(Path("results/interrupted").rglob(".*.tmp"))
+    table = pd.read_csv("results/interrupted/per_image.csv")  # of what is finished
+    assert set(table.sampler) == {"degraded", "dps"}
 
 
 def test_a_full_disk_loses_nothing():
@@ -131,18 +133,26 @@ def test_a_failed_cell_neither_stops_a_sweep_nor_hides(capsys):
     assert "failed" in Path("results/mixed/table1.md").read_text()
 
 
-def test_cells_that_cannot_stand_in_one_table_are_safe_all_the_same(capsys):
-    words = [
-        "-m",
-        "name=factors",
-        "dataset.n=1",
-        "sampler=unconditional",
-        "sampler.steps=2",
-        "task.operator.factor=2,4",
-    ]
+def test_a_sweep_whose_tables_cannot_be_written_has_failed(capsys):
+    Path("results/full/table1.csv").mkdir(parents=True)
+    words = ["-m", "name=full", "prior=gaussian", "dataset.n=1", "sampler.steps=2", "compute.device=cpu", "seed=0,1"]
+    assert main(words) == 1
+    assert "tables could not be written" in capsys.readouterr().err
+    assert len(list(Path("results/full").rglob("rows.csv"))) == 4
+
+
+def test_one_cell_prints_its_scores_and_leaves_the_figures_to_the_verb_table(capsys):
+    words = ["name=one", "prior=gaussian", "dataset.n=2", "sampler.steps=2", "compute.device=cpu"]
     assert main(words) == 0
-    assert "no table: " in capsys.readouterr().err
-    assert len(list(Path("results/factors").rglob("rows.csv"))) == 4
+    said = capsys.readouterr().out
+    table = pd.read_csv("results/one/table1.csv")
+    psnr = table[(table.sampler == "safari") & (table.metric == "psnr")].iloc[0]
+    line = next(line for line in said.splitlines() if line.startswith("psnr "))
+    assert line.split() == ["psnr", "2", f"{psnr['mean']:.4g}", f"{psnr.ci_low:.4g}", "to", f"{psnr.ci_high:.4g}"]
+    assert len(pd.read_csv("results/one/per_image.csv")) == 4
+    assert not Path("results/one/grid.png").exists()
+    assert main(["table", "one"]) == 0
+    assert Path("results/one/grid.png").exists()
 
 
 def test_unsupported_is_not_a_failure(capsys):
@@ -151,7 +161,7 @@ def test_unsupported_is_not_a_failure(capsys):
 
 
 def test_tables_are_rebuilt_from_rows_alone(capsys):
-    assert main(["dataset.n=1", "sampler.steps=2", "name=again", "compute.device=cpu"]) == 0
+    assert main(["-m", "dataset.n=1", "sampler.steps=2", "name=again", "compute.device=cpu"]) == 0
     before = {
         p: Path("results/again", p).read_bytes() for p in ("per_image.csv", "table1.csv", "table1.md", "grid.png")
     }
@@ -160,12 +170,6 @@ def test_tables_are_rebuilt_from_rows_alone(capsys):
     assert main(["table", "results/again"]) == 0
     assert main(["table", "again"]) == 0
     assert {p: Path("results/again", p).read_bytes() for p in before} == before
-
-
-def test_the_module_is_the_program():
-    done = subprocess.run([sys.executable, "-m", "safari_bench", "--help"], capture_output=True, text=True, check=True)
-    for word in ("safari-bench table", "sampler: ", "dps", "inpaint_box", "guidance: ", "experiments"):
-        assert word in done.stdout
 
 
 def test_own_pictures_run(capsys):

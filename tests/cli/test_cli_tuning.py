@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from safari_bench.cli import main
+from safari_bench.cli import main, search, settings
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.schema import ConfigError, register, root
-from safari_bench.cli.tuning import objective, write_tuned
+from safari_bench.cli.tuning import chosen, objective
 
 SEARCHES = sorted(path.stem for path in (root() / "conf" / "search").glob("*.yaml"))
 
@@ -30,18 +30,22 @@ def elsewhere(tmp_path, monkeypatch):
 def test_trials_are_resumable_cells_and_the_best_becomes_a_tuned_file(tmp_path, capsys):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     words = ["-m", "experiments=tune_optuna", "name=t", "task=denoising", "sampler=dps", "dataset.n=1"]
-    words += ["search=dps", "metrics=default", "sampler.steps=3", "hydra.sweeper.n_trials=4", "compute.device=cpu"]
+    words += [
+        *search.draw("dps"),
+        "metrics=default",
+        "sampler.steps=3",
+        "hydra.sweeper.n_trials=4",
+        "compute.device=cpu",
+    ]
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "sweep: 4 jobs, 5 cells: 5 done" in said and "[1/4] objective haarpsi, to be made small: -0." in said
-    (path,) = write_tuned(Path("results/t"), "haarpsi", tmp_path / "conf")
-    trials = pd.read_csv(path.with_suffix(".csv"))
-    assert list(trials.columns) == ["zeta", "haarpsi"] and len(trials) == 4
-    assert trials.haarpsi.is_monotonic_decreasing and trials.zeta.between(0.1, 50).all()
     cells = pd.concat([pd.read_csv(p) for p in Path("results/t").glob("photos/denoising/dps/*/rows.csv")])
-    assert trials.haarpsi[0] == pytest.approx(cells.haarpsi.max())
-    assert OmegaConf.load(path).sampler == {"zeta": pytest.approx(trials.zeta[0]), "steps": 3}
-    assert "edge" not in path.read_text()
+    entry = chosen(Path("results/t"), "haarpsi")["denoising"]["dps"]
+    assert entry["chosen"]["candidates"] == 4 and entry["chosen"]["score"] == pytest.approx(
+        cells.haarpsi.max(), abs=1e-4
+    )
+    assert entry["values"]["steps"] == 3 and 0.1 <= entry["values"]["zeta"] <= 50 and "at_edge" not in entry["chosen"]
     best = OmegaConf.load("results/t/optimization_results.yaml")
     assert best.best_value == pytest.approx(-cells.haarpsi.max())
     assert main(words) == 0  # the same seed draws the same trials
@@ -84,11 +88,11 @@ def test_lpips_is_the_objective_where_its_weights_are_found(published):
 def test_every_search_draws_keys_that_its_method_takes(name):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     register()
-    words = ["experiments=tune_optuna", f"sampler={name}", f"search={name}", "dataset.n=1", "prior=gaussian"]
+    words = [f"sampler={name}", "dataset.n=1", "prior=gaussian"]
+    params = dict(word.split("=", 1) for word in search.draw(name)[1:])
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        params = hydra.compose("config", overrides=words, return_hydra_config=True).hydra.sweeper.params
         for end in (-1, -2):  # both ends of every interval, the last two of every choice
-            values = {key: re.findall(r"[^(), ]+", str(text))[end] for key, text in params.items()}
+            values = {key: re.findall(r"[^(), ]+", str(text))[end] for key, text in params.items() if "(" in text}
             drawn = [f"{key}={value}" for key, value in values.items()]
             cells = jobs(hydra.compose("config", overrides=[*words, *drawn]), lambda: False)
             assert cells[-1].sampler_name == name
@@ -98,11 +102,48 @@ def test_every_search_draws_keys_that_its_method_takes(name):
             }
 
 
+@pytest.mark.parametrize("file", search.files())
+def test_every_grid_sets_keys_that_its_method_takes(file):
+    register()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
+        for name, words in search.grids(file):
+            first = [word.split(",")[0] for word in words]  # of every list
+            cells = jobs(hydra.compose("config", overrides=[*first, "dataset.n=1", "prior=gaussian"]), lambda: False)
+            assert cells[-1].sampler_name == name
+
+
+def test_grids_are_those_of_the_sampler_and_the_task_asked_for():
+    found = list(search.grids("photos64", "dps", "inpaint_box"))
+    assert [words for _, words in found] == [
+        ["sampler=dps", "sampler.steps=50", "sampler.zeta=3,6,12,24", "task=inpaint_box"],
+        ["sampler=dps", "sampler.steps=50", "sampler.zeta=1.5", "task=inpaint_box"],
+    ]
+    assert len(list(search.grids("photos64", "dps", "sr_x4"))) == 1
+    with pytest.raises(ConfigError, match="did you mean photos64"):
+        list(search.grids("photos46"))
+
+
+def test_a_grid_runs_resumes_and_says_what_differs_from_what_ships(capfd):
+    words = ["tune", "--prior", "gaussian", "--sampler", "dps", "--task", "denoising", "dataset.n=1", "sampler.steps=2"]
+    words += ["sampler.zeta=0.1,0.2", "compute.device=cpu"]
+    assert main(words) == 0
+    said = capfd.readouterr().out
+    assert "2 jobs, 3 cells: 3 done" in said and "denoising dps: zeta=" in said
+    path = Path("results/tuning_gaussian/tuned.yaml")
+    entry = OmegaConf.load(path).denoising.dps
+    assert entry["values"].zeta in (0.1, 0.2) and entry["values"].steps == 2 and entry.chosen.images == {"photos": 1}
+    before = settings.files()["gaussian"].read_bytes()
+    assert main(words) == 0
+    assert "3 skipped as done" in capfd.readouterr().out
+    assert settings.files()["gaussian"].read_bytes() == before  # what ships stays
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
-def test_make_hands_on_the_metric_and_the_folder():
-    words = ["make", "-n", "-C", str(root()), "tune", "TASK=sr_x4", "SAMPLER=ddrm"]
-    plain = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    assert " task=sr_x4 sampler=ddrm search=ddrm" in plain
-    assert re.search(r"safari-bench tune tune_sr_x4_ddrm *$", plain, re.MULTILINE)
-    words += ["ARGS=objective=psnr dataset.n=2", "INTO=mine"]
-    assert "tune tune_sr_x4_ddrm psnr --into mine" in subprocess.run(words, capture_output=True, text=True).stdout
+def test_make_hands_on_what_is_asked_for():
+    def said(*words: str) -> str:
+        command = ["make", "-n", "-C", str(root()), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    drawn = said("tune", "TASK=sr_x4", "SAMPLER=ddrm", "ARGS=objective=psnr", "INTO=mine")
+    assert re.search(r"tune --draw --task sr_x4 --sampler ddrm --into mine objective=psnr", drawn)
+    assert re.search(r"tune --prior photos64 +--sampler dps *$", said("tuned", "PRIOR=photos64", "SAMPLER=dps"), re.M)

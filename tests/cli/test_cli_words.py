@@ -1,7 +1,5 @@
 """Words of a command line in any order, and what is said and refused before anything is computed."""
 
-from pathlib import Path
-
 import pytest
 
 from safari_bench.cli import main
@@ -27,15 +25,3 @@ def test_our_own_line_is_all_that_is_said_of_an_error(capsys):
     assert main(["name=b", "dataset=folder", "dataset.root=nowhere", *SMALL]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and "Error executing job" not in said and "nowhere" in said
-
-
-def test_cells_that_no_table_could_hold_are_refused_before_they_are_computed(capsys):
-    assert main(["name=c", "dataset.n=2", *SMALL]) == 0
-    before = sorted(Path("results/c").rglob("*"))
-    for change in ("dataset.n=3", "task.sigma=0.2"):
-        assert main(["name=c", "dataset.n=2", *SMALL, change]) == 2
-        assert "two cells cannot stand in one table" in capsys.readouterr().err
-    assert sorted(Path("results/c").rglob("*")) == before
-    assert main(["name=c", "dataset.n=2", "seed=1", *SMALL]) == 0
-    assert main(["-m", "name=c", "dataset.n=2,3", *SMALL]) == 0  # a sweep may be of several tables
-    assert "no table: two cells cannot stand in one table" in capsys.readouterr().err

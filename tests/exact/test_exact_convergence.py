@@ -8,7 +8,7 @@ from safari_bench.exact.convergence import CLAIMS, orders, output_moments
 from safari_bench.exact.trial import Trial, from_gaussian
 from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.rng import Streams
-from safari_bench.samplers import MMPS
+from safari_bench.samplers import MMPS, Problem
 
 
 def test_orders_are_those_of_exact_moments():
@@ -42,7 +42,13 @@ def test_output_moments_are_those_of_draws():
         trial.y.expand(count, 1, 2, 4),
         Streams(0, "draws", [str(i) for i in range(count)], dtype=torch.float64),
     )
-    x = sampler.restore(y, trial.operators(count, torch.float64), 0.5, prior, streams, iter).detach().flatten(1)
+    x = (
+        sampler.restore(
+            Problem(y=y, operator=trial.operators(count, torch.float64), sigma_y=0.5, streams=streams), prior, iter
+        )
+        .detach()
+        .flatten(1)
+    )
     assert ((x.mean(0) - mean).abs() < 5 * (covariance.diagonal() / count).sqrt()).all()
     error = ((covariance.square() + covariance.diagonal().outer(covariance.diagonal())) / count).sqrt()
     assert ((torch.cov(x.T) - covariance).abs() < 5 * error).all()

@@ -1,37 +1,23 @@
 """A study goes on where it stopped, and says what cannot work, what diverged and what was tuned."""
 
+import pandas as pd
 import pytest
 from exact_cases import gaussian_trial
 
 from safari_bench import operators as ops
 from safari_bench.diffusion import NotFinite
-from safari_bench.exact.findings import verdict
 from safari_bench.exact.gaussian_scores import GaussianTruth
+from safari_bench.exact.page import render
 from safari_bench.exact.plan import Method, Section, Task, Tuning
-from safari_bench.exact.report import Extras, write
-from safari_bench.exact.study import EXACT, points, run, tunings
+from safari_bench.exact.study import EXACT, collect, points, run, tunings
 from safari_bench.operators import Unsupported
+from safari_bench.samplers import Sampler
 
 
-@pytest.mark.parametrize(
-    ("error", "ratio", "coverage", "word"),
-    [
-        (0.1, 1.0, 0.9, "calibrated"),
-        (0.1, 1.0, 0.7, "near"),
-        (0.1, 0.3, 0.4, "collapsed"),
-        (0.1, 2.0, 0.99, "too wide"),
-        (1.5, 0.1, 0.0, "off"),
-    ],
-)
-def test_verdicts(error, ratio, coverage, word):
-    assert verdict({"mean_error_sd": error, "sd_ratio": ratio, "coverage": coverage}) == word
-
-
-class Fake:
+class Fake(Sampler):
     """Draws around y's picture; counts its runs, and fails as it is told."""
 
     requires = ops.LinearOperator
-    uses_prior = True
     runs = 0
 
     def __init__(self, steps: int = 1, spread: float = 0.1, fails: Exception | None = None) -> None:
@@ -41,16 +27,13 @@ class Fake:
         if isinstance(self.fails, Unsupported):
             raise self.fails
 
-    def facts(self) -> dict[str, bool]:
-        return {}
-
-    def restore(self, y, operator, sigma_y, denoiser, streams, progress):
+    def restore(self, problem, denoiser, progress):
         Fake.runs += 1
         if self.fails is not None:
             raise self.fails
         for t, _ in progress(denoiser.schedule.pairs(self.steps)):
-            denoiser.predict(y, t)
-        return y + self.spread * streams.normal("step", operator.image_shape)
+            denoiser.predict(problem.y, t)
+        return problem.y + self.spread * problem.streams.normal("step", problem.operator.image_shape)
 
 
 def method(name: str, steps: tuple[int, ...], tuning: Tuning | None = None, **settings) -> Method:
@@ -71,7 +54,6 @@ def study(methods: list[Method], **settings) -> list[Section]:
     return [
         Section(
             name="gaussian-8",
-            title="Small",
             settings=settings,
             truth=GaussianTruth,
             criterion="w2",
@@ -131,13 +113,13 @@ def test_what_cannot_work_and_what_diverges_are_rows(tmp_path):
     rows = {row["method"]: row for row in points(planned[0], tmp_path)}
     assert (rows["picky"]["status"], rows["picky"]["reason"]) == ("unsupported", "no such luck")
     assert rows["lost"]["status"] == rows["huge"]["status"] == "diverged"
-    said = write(planned, Extras([], [], []), tmp_path)
-    assert "- diverged: lost (1 of 1), huge (1 of 1)" in said
-    assert "| picky" in said
-    assert "still to be computed" not in said
-    assert "**1 of 5 points are still" in write(
-        study([*planned[0].tasks[0].methods, method("new", (2,))]), Extras([], [], []), tmp_path
-    )
+    assert collect(planned, tmp_path) == 0
+    page = render(tmp_path, {})
+    words = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in page.splitlines() if line[:2] == "| "}
+    assert (words["picky"], words["lost"], words["huge"]) == ("unsupported", "diverged", "diverged")
+    more = study([*planned[0].tasks[0].methods, method("new", (2,))])
+    assert collect(more, tmp_path) == 1
+    assert len(pd.read_csv(tmp_path / "exact.csv")) == 4
 
 
 def test_values_are_tuned_on_other_images_and_scaled(tmp_path):

@@ -94,6 +94,15 @@ def test_the_order_of_attention_weights_and_the_number_of_heads_matter(tmp_path)
 
 
 @torch.no_grad()
+def test_channels_per_head_win_over_the_number_of_heads(tmp_path):
+    """The model configs of DPS give both."""
+    path = saved(tmp_path, random_unet(**BASE).state_dict())
+    x, t = noisy()
+    both, one = opened(path, num_heads=4), opened(path)
+    assert torch.equal(both.network(x, t), one.network(x, t)) and both.settings == one.settings
+
+
+@torch.no_grad()
 def test_the_prediction_is_that_of_the_noise_with_its_variance(tmp_path):
     unet = random_unet(**BASE)
     prior = opened(saved(tmp_path, unet.state_dict()))
@@ -130,7 +139,7 @@ def test_gradients_go_through_and_weights_take_none(tmp_path):
         (dict(use_scale_shift_norm=False), "use_scale_shift_norm: the weights have True"),
         (dict(resblock_updown=False), "resblock_updown: the weights have True"),
         (dict(num_channels=64, learn_sigma=False), "num_channels: .*\n.*learn_sigma: "),
-        (dict(num_heads=2), "num_heads=2 with prior.num_head_channels=16"),
+        (dict(num_head_channels=None), "num_heads and prior.num_head_channels are both null"),
         (dict(num_head_channels=48), "num_head_channels=48 does not divide the 64 channels"),
         (dict(num_head_channels=None, num_heads=5), "num_heads=5 does not divide the 64 channels"),
         (dict(noise_schedule="cosine"), "noise_schedule: got cosine, expected linear"),

@@ -21,7 +21,7 @@ from safari_bench.operators import Denoising
 from safari_bench.priors import mixture_file, mixture_fit
 from safari_bench.priors.mixture import Mixture, MixturePrior
 from safari_bench.rng import Streams
-from safari_bench.samplers import Unconditional
+from safari_bench.samplers import Problem, Unconditional
 
 FALSE_ALARM = 1e-3
 ABAR = np.cumprod(1 - np.linspace(1e-4, 2e-2, 1000))
@@ -185,7 +185,11 @@ def test_unconditional_sampling_reproduces_the_mixture(apart):
     known = Known(shape, apart)
     sampler = Unconditional(steps=500, eta=1.0, clip=False)
     operator = Denoising(shape, many)
-    draws = sampler.restore(torch.zeros(4000, *shape), operator, 0.0, known.prior, many, lambda pairs: pairs)
+    draws = sampler.restore(
+        Problem(y=torch.zeros(4000, *shape), operator=operator, sigma_y=0.0, streams=many),
+        known.prior,
+        lambda pairs: pairs,
+    )
     check_moments(draws.flatten(1).numpy(), known)
 
 

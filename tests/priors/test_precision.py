@@ -109,7 +109,7 @@ def test_a_compiled_network_can_be_gone_back_through_twice(prior, monkeypatch):
 
 @pytest.mark.parametrize(
     ("precision", "said"),
-    [("tf32", "arithmetic of GPUs"), ("fp16", "arithmetic of GPUs"), ("bf16", "does not compute in bfloat16 itself")],
+    [("tf32", "needs a GPU"), ("fp16", "needs a GPU"), ("bf16", "no bfloat16")],
 )
 def test_what_a_processor_has_not_is_refused(prior, monkeypatch, precision, said):
     monkeypatch.setattr(machine, "has_bf16", lambda device: False)
@@ -118,7 +118,7 @@ def test_what_a_processor_has_not_is_refused(prior, monkeypatch, precision, said
 
 
 def test_a_prior_without_a_network_has_no_half_precision():
-    with pytest.raises(ConfigError, match="this prior has none"):
+    with pytest.raises(ConfigError, match="needs a network prior"):
         set_precision(gaussian.load(), "bf16", CPU)
     set_precision(gaussian.load(), "fp64", CPU)
 

@@ -1,16 +1,14 @@
 """Settings chosen from a sweep over tuning images."""
 
 import math
-import shutil
 
 import hydra
-import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from safari_bench.cli import main
+from safari_bench.cli import main, settings
 from safari_bench.cli.schema import ConfigError, register, root
-from safari_bench.cli.tuning import found_with, write_tuned
+from safari_bench.cli.tuning import chosen, difference, found_with, write
 from safari_bench.reports import TableError, choose
 
 SAME = {"steps": 100, "clip": True}
@@ -84,58 +82,71 @@ def test_nothing_is_chosen_on_test_images(run):
         choose(run.folder)
 
 
-def test_files_are_written_where_hydra_finds_them(sweep, tmp_path):
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory whose conf/tuned is looked into."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "conf" / "tuned"
+
+
+def test_entries_hold_what_was_varied_and_what_differs_from_the_sampler_s_own_file(sweep):
     for spatial, score in ((0.0, 0.3), (1.0, 0.6)):
         options = {"fidelity": {"spatial": spatial, "low": 1.0}, "zeta": 3.0}
         for dataset in ("photos", "leaves"):
             sweep.cell("safari", {"haarpsi": score}, dataset=dataset, options=options, spec=tuning(dataset), run=HERE)
-    written = write_tuned(sweep.folder, "haarpsi", tmp_path, also=("steps",))
-    dps, safari = (tmp_path / "tuned" / "photos64" / "sr_x4" / f"{name}.yaml" for name in ("dps", "safari"))
-    assert set(written) == {dps, safari}  # nothing was compared for tv
-    assert OmegaConf.load(dps) == {"sampler": {"zeta": 2.0, "steps": 100}}
-    assert OmegaConf.load(safari) == {"guidance": {"spatial": 1.0}, "sampler": {"zeta": 3.0}}  # conf/sampler has 1
-    assert dps.read_text().startswith("# @package _global_\n")
-    assert "0.6500; next 0.5250" in dps.read_text()
-    apart = {path.name: path for path in write_tuned(sweep.folder, "haarpsi", tmp_path, into="photos64_long")}
-    assert {path.parent for path in apart.values()} == {tmp_path / "tuned" / "photos64_long" / "sr_x4"}
-    assert OmegaConf.load(apart["dps.yaml"]) == {"sampler": {"zeta": 2.0, "steps": 100}}  # conf/sampler has 1000
-    written = {path.name: path for path in write_tuned(sweep.folder, "haarpsi", tmp_path, also=("clip",))}
-    assert OmegaConf.load(written["dps.yaml"]).sampler.clip is True
+    found = chosen(sweep.folder, "haarpsi", also=("steps",))["sr_x4"]
+    assert set(found) == {"dps", "safari"}  # nothing was compared for tv
+    assert found["dps"]["values"] == {"zeta": 2.0, "steps": 100} and "guidance" not in found["dps"]
+    assert found["safari"]["values"] == {"zeta": 3.0} and found["safari"]["guidance"] == {"spatial": 1.0}
+    assert (found["dps"]["chosen"]["score"], found["dps"]["chosen"]["runner_up"]) == (0.65, 0.525)
+    assert chosen(sweep.folder, "haarpsi", also=("clip",))["sr_x4"]["dps"]["values"]["clip"] is True
 
 
-def test_weights_that_were_searched_for_yield_to_a_preset_that_is_chosen(run, tmp_path):
-    conf = tmp_path / "conf"
-    shutil.copytree(root() / "conf", conf, ignore=shutil.ignore_patterns("tuned"))
+def test_a_file_keeps_its_other_entries_and_its_comment(elsewhere):
+    path = elsewhere / "mine.yaml"
+    write(path, {"sr_x4": {"dps": {"values": {"zeta": 2.0, "lr": 5e-5}}}})
+    path.write_text("# chosen by hand\n" + path.read_text().split("\n", 1)[1])
+    write(path, {"denoising": {"tv": {"values": {"weight": 0.1}}}, "sr_x4": {"tv": {"values": {"weight": 0.2}}}})
+    assert path.read_text().startswith("# chosen by hand\ndenoising:\n")
+    assert settings.entry("mine", "photos64", "sr_x4", "dps") == {"values": {"zeta": 2.0, "lr": 5e-5}}
+    assert settings.entry("mine", "photos64", "sr_x4", "tv") == {"values": {"weight": 0.2}}
+    assert difference({"sr_x4": {"tv": {"values": {"weight": 0.2}}}}, "mine") == []
+    assert difference({"sr_x4": {"tv": {"values": {"weight": 0.3}}}}, "mine") == ["sr_x4 tv: weight=0.2 -> weight=0.3"]
+
+
+def test_what_is_typed_wins_then_overlays_then_presets_then_the_file(run, elsewhere):
     for spatial, low, score in ((0.3, 1.7, 0.6), (1.0, 1.0, 0.3), (0.2, 0.1, 0.1)):
         psi = {"spatial": spatial, "low": low, "high": 0.5, "pixel": 0.0}
         options = {"fidelity": psi, "zeta": 3.0, "steps": 50}
         run.cell("safari", {"haarpsi": score}, options=options, spec=tuning(), run=HERE)
-    for into in (None, "photos64_optuna"):
-        write_tuned(run.folder, "haarpsi", conf, into=into)
+    write(elsewhere / "mine.yaml", chosen(run.folder, "haarpsi"))
 
     def weights(*words: str) -> tuple[dict[str, float], tuple[float, int]]:
         register()
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf)):
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
             cfg = hydra.compose("config", overrides=["task=sr_x4", *words])
         psi = OmegaConf.to_container(cfg.guidance)
         named = {key: psi[key] for key in ("pixel", "spatial", "low", "high") if psi[key]}
         return named, (cfg.sampler.zeta, cfg.sampler.steps)
 
     found, full, at = {"spatial": 0.3, "low": 1.7, "high": 0.5}, {"spatial": 1.0, "low": 1.0, "high": 0.5}, (3.0, 50)
-    assert weights() == (found, at)
-    assert weights("tuned=photos64_optuna/${task}/${sampler}") == (found, at)
-    assert weights("tuned=photos64_optuna/sr_x4/safari") == (found, at)
-    assert weights("guidance=pixel") == ({"pixel": 1.0}, at)
-    assert weights("guidance=full") == (full, at)
-    assert weights("guidance.spatial=0.9") == ({**found, "spatial": 0.9}, at)
-    assert weights("experiments=ablation_cutoff")[0] == {"low": 1.0, "high": 0.5}  # an overlay that chose
-    assert weights("task=denoising") == (full, (1.0, 1000)) and weights("sampler=dps")[0] == full
-    shutil.rmtree(run.folder / "photos" / "sr_x4" / "safari")  # another search, which leaves the weights alone
-    for zeta in (1.0, 2.0):
-        options = {"zeta": zeta, "fidelity": {**full, "pixel": 0.0}}
-        run.cell("safari", {"haarpsi": zeta}, options=options, spec=tuning(), run=HERE)
-    write_tuned(run.folder, "haarpsi", conf)
-    assert weights() == (full, (2.0, 1000))
+    assert weights("settings=mine") == (found, at)
+    assert weights("settings=mine", "guidance=pixel") == ({"pixel": 1.0}, at)
+    assert weights("settings=mine", "guidance=full") == (full, at)
+    assert weights("settings=mine", "guidance.spatial=0.9") == ({**found, "spatial": 0.9}, at)
+    assert weights("settings=mine", "sampler.zeta=7") == (found, (7.0, 50))
+    assert weights("settings=mine", "experiments=smoke") == (found, (3.0, 5))
+    assert weights("settings=mine", "experiments=ablation_cutoff")[0] == {"low": 1.0, "high": 0.5}
+    assert weights("settings=mine", "task=denoising") == (full, (1.0, 1000))
+    assert weights("settings=paper") == (full, (1.0, 1000))
+    assert weights()[1] == (12.0, 50)  # conf/tuned/photos64.yaml
+
+
+def test_a_name_that_is_no_key_of_the_sampler_is_not_written(run):
+    for value, score in ((1.0, 0.5), (2.0, 0.6)):
+        run.cell("dps", {"haarpsi": score}, options={"zeta": value, "stepz": value}, spec=tuning(), run=HERE)
+    with pytest.raises(ConfigError, match="stepz"):
+        chosen(run.folder, "haarpsi")
 
 
 def test_the_metric_is_the_one_that_the_cells_were_searched_by(run):
@@ -153,15 +164,14 @@ def test_the_metric_is_the_one_that_the_cells_were_searched_by(run):
         found_with(run.folder)
 
 
-def test_the_csv_is_of_the_metric_asked_for(run, tmp_path):
+def test_the_entry_is_of_the_metric_asked_for(run):
     for zeta, psnr, haarpsi in ((1.0, 20.0, 0.9), (2.0, 30.0, 0.1)):
         run.cell("dps", {"psnr": psnr, "haarpsi": haarpsi}, options={"zeta": zeta}, spec=tuning(), run=HERE)
-    (path,) = write_tuned(run.folder, "psnr", tmp_path)
-    assert OmegaConf.load(path).sampler.zeta == 2.0
-    assert list(pd.read_csv(path.with_suffix(".csv")).columns) == ["zeta", "psnr"]
+    entry = chosen(run.folder, "psnr")["sr_x4"]["dps"]
+    assert entry["values"]["zeta"] == 2.0 and entry["chosen"]["metric"] == "psnr"
 
 
-@pytest.mark.parametrize("words", [["--into"], ["--into", ""], ["--into", "a/b"]])
-def test_a_folder_that_cannot_be_is_refused(sweep, capsys, words):
+@pytest.mark.parametrize("words", [["--into"], ["--into", ""], ["--into", "a/b"], ["--into", ".."]])
+def test_a_name_that_cannot_be_is_refused(sweep, capsys, words):
     assert main(["tune", str(sweep.folder), *words]) == 2
-    assert "--into takes the name of a folder of conf/tuned" in capsys.readouterr().err
+    assert "--into" in capsys.readouterr().err

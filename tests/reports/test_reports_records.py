@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 import safari_bench
-from safari_bench.reports import TableError, build, render_text
+from safari_bench.ledger import cells
+from safari_bench.reports import TableError, build, pack, render_text
 from safari_bench.reports.records import lines, load
 from safari_bench.reports.variants import name_variants
 
 pytestmark = pytest.mark.usefixtures("no_figures")
-
-TASK = {"operator": {"factor": 4}, "noise": "gaussian", "sigma": 0.05, "sigma_range": "minus_one_one", "rate": 30.0}
 
 
 def labels(run) -> list[str]:
@@ -97,57 +96,6 @@ def test_nothing_to_show(run, tmp_path: Path) -> None:
         render_text(tmp_path / "not" / "deeper")
 
 
-def test_different_images_under_one_name_are_refused(run) -> None:
-    run.cell("dps", {"psnr": 1.0})
-    run.cell("safari", {"psnr": 1.0}, spec={"dataset": {"name": "photos", "manifest_sha256": "other"}})
-    says = r"images of dataset photos differs: dataset.manifest_sha256 is 'm' and 'other' "
-    with pytest.raises(TableError, match=says + r"\(in .*dps/.* and .*safari/.*another name="):
-        build(run.folder)
-    assert not (run.folder / "table1.csv").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "dataset", "says"),
-    [
-        ({"sigma": 0.1}, "photos", r"noise of task sr_x4 differs: task.sigma is 0.05 and 0.1"),
-        ({"sigma": 0.1}, "quads", r"noise of task sr_x4 differs: task.sigma is 0.05 and 0.1"),
-        ({"sigma_range": "zero_one"}, "photos", r"task.sigma_range is 'minus_one_one' and 'zero_one'"),
-        ({"noise": "poisson"}, "photos", r"task.noise is 'gaussian' and 'poisson'"),
-        (
-            {"operator": {"factor": 8}},
-            "photos",
-            r"operator of task sr_x4 on photos differs: task.operator.factor is 4 and 8",
-        ),
-    ],
-)
-def test_different_degradations_under_one_name_are_refused(run, change: dict, dataset: str, says: str) -> None:
-    run.cell("dps", {"psnr": 1.0})
-    spec = load(run.folder)[0].spec["task"]
-    run.cell("safari", {"psnr": 1.0}, dataset=dataset, spec={"task": {**spec, **change}})
-    with pytest.raises(TableError, match=says):
-        build(run.folder)
-
-
-def test_geometry_may_differ_between_datasets_and_noise_between_tasks(run) -> None:
-    run.cell("dps", {"psnr": 1.0})
-    spec = load(run.folder)[0].spec["task"]
-    run.cell("dps", {"psnr": 1.0}, dataset="quads", spec={"task": {**spec, "operator": {"factor": 8}}})
-    run.cell("dps", {"psnr": 1.0}, task="denoising", spec={"task": {**spec, "sigma": 0.1}})
-    assert len(load(run.folder)) == 3
-
-
-def test_different_priors_are_refused_and_methods_without_one_are_not(run) -> None:
-    run.cell("dps", {"psnr": 1.0})
-    run.cell("tv", {"psnr": 1.0}, spec={"prior": {"name": "none"}})
-    run.cell("dps", {"psnr": 1.0}, dataset="leaves", spec={"prior": {"name": "photos64", "sha256": "q"}})
-    assert len(load(run.folder)) == 3  # each dataset has tables of its own
-    run.cell("safari", {"psnr": 1.0}, spec={"prior": {"name": "photos64", "sha256": "q"}})
-    says = r"prior on dataset photos differs: prior.name is 'gaussian' and 'photos64'; prior.sha256 is 'p' and 'q'"
-    with pytest.raises(TableError, match=says):
-        build(run.folder)
-    assert len(load(run.folder, one_prior=False)) == 4
-
-
 def test_several_runs_make_one_table(new_run) -> None:
     one, two = new_run("x"), new_run("y")
     one.folder, two.folder = one.folder.with_name("one"), two.folder.with_name("two")
@@ -166,23 +114,6 @@ def test_several_runs_make_one_table(new_run) -> None:
     assert not (one.folder / "table1.md").exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"dataset": {"name": "photos", "manifest_sha256": "other"}}, "images of dataset photos differs"),
-        ({"prior": {"name": "gaussian", "sha256": "other"}}, "prior on dataset photos differs: prior.sha256"),
-        ({"task": {"name": "sr_x4", **TASK, "sigma_range": "zero_one"}}, "task.sigma_range is 'minus_one_one' and"),
-        ({"task": {"name": "sr_x4", **TASK, "operator": {"factor": 8}}}, "task.operator.factor is 4 and 8"),
-    ],
-)
-def test_runs_that_do_not_compare_are_refused(new_run, change: dict, says: str) -> None:
-    one, two = new_run("x"), new_run("y")
-    one.cell("dps", {"psnr": 1.0})
-    two.cell("safari", {"psnr": 1.0}, spec=change)
-    with pytest.raises(TableError, match=f"{says}.*x/table1/.* and .*y/table1/"):
-        build(one.folder, two.folder)
-
-
 def test_damaged_cells_are_named(run) -> None:
     folder = run.cell("dps", {"psnr": 1.0})
     (folder / "rows.csv").write_text("x")
@@ -194,3 +125,15 @@ def test_torch_is_not_needed() -> None:
     code = "import sys, safari_bench.ledger, safari_bench.reports; sys.exit('torch' in sys.modules)"
     environment = {"PYTHONPATH": str(Path(safari_bench.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+def test_a_cell_computed_again_by_newer_code_replaces_the_older_one(run) -> None:
+    run.cell("dps", {"psnr": 1.0}, spec={"numbers": 2})
+    run.cell("ilvr", {"psnr": 1.0}, spec={"numbers": 2})
+    run.cell("ilvr", {"psnr": 2.0}, spec={"numbers": 3}, count=2)
+    assert [record.rows.psnr[0] for record in load(run.folder)] == [1.0, 1.0]  # not while it is unfinished
+    run.cell("mcg", {"psnr": 1.0}, spec={"numbers": 2})
+    run.cell("mcg", {"psnr": 2.0}, spec={"numbers": 3})
+    assert [(r.label, r.rows.psnr[0]) for r in load(run.folder)] == [("dps", 1.0), ("ilvr", 1.0), ("mcg", 2.0)]
+    assert " · version of the numbers: 2, 3 (mcg)" in render_text(run.folder)
+    assert pack(run.folder) and len(list(cells(run.folder))) == 5 + 3  # the archive holds one of each

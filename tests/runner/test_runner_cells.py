@@ -15,7 +15,7 @@ from safari_bench.ledger import run_id
 from safari_bench.metrics import Gmsd, HaarPsi, Psnr, Ssim, Suite
 from safari_bench.priors.gaussian import load
 from safari_bench.runner import Job, Task, run_cell
-from safari_bench.samplers import DPS, Degraded, SaFaRI, Unconditional
+from safari_bench.samplers import DPS, Degraded, SaFaRI, Sampler, Unconditional
 
 #: columns that measure this run rather than the restoration
 COST = ["seconds", "peak_mem_mb"]
@@ -183,11 +183,11 @@ class Failing(Unconditional):
     how: str = "raise"
     bad: str = ""
 
-    def restore(self, y, operator, sigma_y, denoiser, streams, progress):
+    def restore(self, problem, denoiser, progress):
         if self.how == "raise":
             raise RuntimeError("no such luck")
-        x = super().restore(y, operator, sigma_y, denoiser, streams, progress)
-        for i, image_id in enumerate(streams.ids):
+        x = super().restore(problem, denoiser, progress)
+        for i, image_id in enumerate(problem.streams.ids):
             if image_id == self.bad:
                 x[i, 0, 0, 0] = torch.nan
         return x
@@ -222,6 +222,38 @@ def test_a_method_that_needs_more_is_refused_with_a_reason(tmp_path):
     table = rows(dataclasses.replace(work, sampler=NeedsSvd(steps=2)))
     assert set(table.status) == {"unsupported"}
     assert "SVDOperator" in table.reason.iloc[0]
+
+
+class Drifting(ops.Operator):
+    """Its scale is another one each time it is built, as of an operator that draws outside the streams."""
+
+    built = 0
+
+    def __init__(self, image_shape, streams):
+        super().__init__(image_shape, streams)
+        Drifting.built += 1
+        self.scale = torch.full((len(streams), 1, 1, 1), float(Drifting.built), dtype=streams.dtype)
+
+    def A(self, x):
+        return self.scale * x
+
+
+def test_the_operator_that_made_y_is_the_one_the_sampler_gets(tmp_path):
+    seen = []
+
+    class Looking(Sampler):
+        uses_prior = False
+
+        def restore(self, problem, denoiser, progress):
+            seen.append(problem)
+            return problem.y / problem.operator.scale
+
+    task = dataclasses.replace(measured("drifting", Drifting), noise=ops.NoNoise())
+    table = rows(dataclasses.replace(job(tmp_path, task=task, sampler="degraded"), sampler=Looking()))
+    (problem,) = seen
+    assert problem.operator.scale.flatten().tolist() == [1, 2, 3, 4] and Drifting.built == 4
+    assert problem.operator.dtype == problem.operator.scale.dtype == problem.y.dtype == torch.float32
+    assert (table.psnr > 50).all()  # up to the rounding of the saved picture
 
 
 def test_stopping_keeps_the_batches_that_are_done(tmp_path):

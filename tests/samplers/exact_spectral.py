@@ -115,13 +115,13 @@ def resizers(shape: tuple[int, int, int], factor: int) -> tuple[np.ndarray, np.n
     return down, up
 
 
-def ilvr_step(projector, reference, t, s, level, range_t, var_fraction=None):
-    """projector: phi, or A^+ A; reference: what it makes of the noiseless reference, phi up(y) or A^+ y."""
+def ilvr_step(projector, reference, t, s, level, corrected, var_fraction=None):
+    """projector: phi, or A^+ A; reference: what it makes of the noiseless reference x_ref, up(y) or A^+ y."""
     a, b, n = ABAR[t], ABAR[s], len(reference)
     of_x0 = math.sqrt(b) * (1 - a / b) / (1 - a)
     of_xt = math.sqrt(a / b) * (1 - b) / (1 - a)
     weights = of_x0 + of_xt * math.sqrt(a), of_xt * math.sqrt(1 - a), ancestral_sd(t, s, var_fraction)
-    if t <= range_t:
+    if not corrected:
         P, Q, R = (weight * np.eye(n) for weight in weights)
         return Step(P, Q, np.zeros(n), {"step": R})
     P, Q, R = (weight * (np.eye(n) - projector) for weight in weights)

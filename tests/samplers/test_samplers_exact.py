@@ -17,7 +17,7 @@ from safari_bench.fidelity import Perceptual
 from safari_bench.operators import BicubicDownsample, Denoising, GaussianBlur, MotionBlur, RandomInpainting
 from safari_bench.priors.gaussian import GaussianPrior, Spectrum
 from safari_bench.rng import Streams
-from safari_bench.samplers import DPS, SaFaRI, Unconditional
+from safari_bench.samplers import DPS, Problem, SaFaRI, Unconditional
 
 SHAPE = (3, 8, 12)
 N = math.prod(SHAPE)
@@ -94,7 +94,9 @@ def test_trajectory_of_dps_and_safari(task, guidance, sigma_y, rule):
     noise = drawn(steps, batch)
     method = DPS if guidance == "dps" else SaFaRI
     sampler = method(steps=steps, zeta=zeta, step_rule=rule, clip=False, fidelity=Perceptual(**WEIGHTS[guidance]))
-    ours = sampler.restore(y.expand(batch, *y.shape[1:]), operator, sigma_y, PRIOR, Chosen(noise), iter)
+    ours = sampler.restore(
+        Problem(y=y.expand(batch, *y.shape[1:]), operator=operator, sigma_y=sigma_y, streams=Chosen(noise)), PRIOR, iter
+    )
     M = psi_matrix(tuple(y.shape[1:]), **WEIGHTS[guidance])
     for i in range(batch):
         expected = dps(truth(), A, y.numpy().ravel(), M, zeta, rule, of_image(noise, i), steps)
@@ -109,7 +111,11 @@ def test_trajectory_with_clipping(task, guidance):
     operator, A, y = setting(task, 0.05, 1)
     noise = {purpose: [2 * draw for draw in draws] for purpose, draws in drawn(steps, 1).items()}  # clips often
     sampler = SaFaRI(steps=steps, zeta=zeta, fidelity=Perceptual(**WEIGHTS[guidance]))
-    ours = sampler.restore(y, operator, 0.05, PRIOR, Chosen(noise), iter).numpy().ravel()
+    ours = (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=Chosen(noise)), PRIOR, iter)
+        .numpy()
+        .ravel()
+    )
     M = psi_matrix(tuple(y.shape[1:]), **WEIGHTS[guidance])
     arguments = (truth(), A, y.numpy().ravel(), M, zeta, "normalised", of_image(noise, 0), steps)
     assert np.abs(ours - dps(*arguments, clip=True)).max() < 1e-6
@@ -127,7 +133,9 @@ def test_a_learned_variance_is_used_where_the_prior_has_one(variance):
 
     operator, A, y = setting("denoising", 0.05, 1)
     noise = drawn(8, 1)
-    ours = DPS(steps=8, clip=False, variance=variance).restore(y, operator, 0.05, Learned(), Chosen(noise), iter)
+    ours = DPS(steps=8, clip=False, variance=variance).restore(
+        Problem(y=y, operator=operator, sigma_y=0.05, streams=Chosen(noise)), Learned(), iter
+    )
     fraction = None if variance == "fixed_small" else 0.3
     expected = dps(truth(), A, y.numpy().ravel(), np.eye(N), 1.0, "normalised", of_image(noise, 0), 8, False, fraction)
     assert np.abs(ours.numpy().ravel() - expected).max() < 1e-6
@@ -136,7 +144,9 @@ def test_a_learned_variance_is_used_where_the_prior_has_one(variance):
 def test_a_learned_variance_cannot_be_asked_of_a_prior_that_has_none():
     operator, _, y = setting("denoising", 0.05, 1)
     with pytest.raises(ValueError, match="predicts no variance"):
-        DPS(steps=3, variance="learned_range").restore(y, operator, 0.05, PRIOR, Chosen(drawn(3, 1)), iter)
+        DPS(steps=3, variance="learned_range").restore(
+            Problem(y=y, operator=operator, sigma_y=0.05, streams=Chosen(drawn(3, 1))), PRIOR, iter
+        )
 
 
 @pytest.mark.parametrize("clip", [False, True])
@@ -145,7 +155,9 @@ def test_trajectory_of_unconditional(eta, clip):
     operator, _, y = setting("denoising", 0.05, 2)
     noise = drawn(15, 2)
     sampler = Unconditional(steps=15, eta=eta, clip=clip)
-    ours = sampler.restore(y.expand(2, *SHAPE), operator, 0.05, PRIOR, Chosen(noise), iter)
+    ours = sampler.restore(
+        Problem(y=y.expand(2, *SHAPE), operator=operator, sigma_y=0.05, streams=Chosen(noise)), PRIOR, iter
+    )
     for i in range(2):
         assert np.abs(ours[i].numpy().ravel() - ddim(truth(), eta, of_image(noise, i), 15, clip)).max() < 1e-6
 
@@ -159,7 +171,13 @@ def output_moments(sampler, operator_name, steps, sigma_y=0.05):
         unit[k, 1 + k * N : 1 + (k + 1) * N] = np.eye(N)
     unit = unit.reshape(1 + steps, batch, *SHAPE)
     noise = {"x_T": [unit[0]], "step": list(unit[1:])}
-    out = sampler.restore(y.expand(batch, *y.shape[1:]).contiguous(), operator, sigma_y, PRIOR, Chosen(noise), iter)
+    out = sampler.restore(
+        Problem(
+            y=y.expand(batch, *y.shape[1:]).contiguous(), operator=operator, sigma_y=sigma_y, streams=Chosen(noise)
+        ),
+        PRIOR,
+        iter,
+    )
     out = out.reshape(batch, N).numpy()
     B = (out[1:] - out[0]).T
     return out[0], B @ B.T, A, y.numpy().ravel()
@@ -207,7 +225,11 @@ def test_pixel_guidance_is_dps_to_the_last_bit():
     y = y.expand(2, *y.shape[1:])
 
     def restore(sampler):
-        return sampler.restore(y, operator, 0.05, PRIOR, Streams(0, "t", ["a", "b"], dtype=torch.float64), iter)
+        return sampler.restore(
+            Problem(y=y, operator=operator, sigma_y=0.05, streams=Streams(0, "t", ["a", "b"], dtype=torch.float64)),
+            PRIOR,
+            iter,
+        )
 
     dps_image = restore(DPS(steps=20))
     assert torch.equal(restore(SaFaRI(steps=20, fidelity=Perceptual(pixel=1.0))), dps_image)
@@ -218,8 +240,12 @@ def test_pixel_guidance_is_dps_to_the_last_bit():
 def test_no_weights_are_unconditional_sampling():
     operator, _, y = setting("denoising", 0.05, 1)
     streams = lambda: Streams(0, "t", ["a"], dtype=torch.float64)  # noqa: E731
-    free = Unconditional(steps=20).restore(y, operator, 0.05, PRIOR, streams(), iter)
-    guided = SaFaRI(steps=20, fidelity=Perceptual()).restore(y, operator, 0.05, PRIOR, streams(), iter)
+    free = Unconditional(steps=20).restore(
+        Problem(y=y, operator=operator, sigma_y=0.05, streams=streams()), PRIOR, iter
+    )
+    guided = SaFaRI(steps=20, fidelity=Perceptual()).restore(
+        Problem(y=y, operator=operator, sigma_y=0.05, streams=streams()), PRIOR, iter
+    )
     torch.testing.assert_close(guided, free, rtol=0, atol=1e-9)
 
 
@@ -229,4 +255,6 @@ def test_exactly_zero_residual_is_no_nan():
     streams = Streams(0, "t", ["a"], dtype=torch.float64)
     x_T = Streams(0, "t", ["a"], dtype=torch.float64).normal("x_T", SHAPE)
     y = PRIOR.predict(x_T, 999, clip=True).x0_hat
-    assert torch.isfinite(DPS(steps=5).restore(y, operator, 0.0, PRIOR, streams, iter)).all()
+    assert torch.isfinite(
+        DPS(steps=5).restore(Problem(y=y, operator=operator, sigma_y=0.0, streams=streams), PRIOR, iter)
+    ).all()

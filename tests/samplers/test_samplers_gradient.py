@@ -19,7 +19,7 @@ from safari_bench import operators as ops
 from safari_bench.diffusion import Counted, Schedule
 from safari_bench.priors.gaussian import GaussianPrior, Spectrum
 from safari_bench.rng import Streams
-from safari_bench.samplers import MCG, MMPS, DiffPIR, PiGDM, PnPADMM
+from safari_bench.samplers import MCG, MMPS, DiffPIR, PiGDM, PnPADMM, Problem
 
 SHAPE = (3, 4, 8)
 N = math.prod(SHAPE)
@@ -78,7 +78,7 @@ def preset(name: str) -> dict:
     fields = {}
     for base in node.pop("defaults", []):
         fields |= {} if base == "_self_" else preset(base)
-    return fields | {key: value for key, value in node.items() if key not in ("_target_", "name")}
+    return fields | {key: value for key, value in node.items() if key not in ("_target_", "name", "about")}
 
 
 def account(sampler, A, y, sigma_y, levels):
@@ -100,7 +100,12 @@ def assert_same_trajectory(sampler, task, sigma_y, expected=None, hide=False):
     operator, y = setting(task, sigma_y)
     noise = drawn(sampler.steps)
     operator = Hidden(operator) if hide else operator
-    ours = sampler.restore(y, operator, sigma_y, PRIOR, Chosen(noise), iter).detach().reshape(-1, N).numpy()
+    ours = (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=sigma_y, streams=Chosen(noise)), PRIOR, iter)
+        .detach()
+        .reshape(-1, N)
+        .numpy()
+    )
     for i, image_id in enumerate(IDS):
         A, y_i = dense(task, image_id), y[i].numpy().ravel()
         if expected is None:
@@ -172,7 +177,11 @@ def test_trajectory_of_mcg_with_clipping():
     sampler, pairs = MCG(steps=8, zeta=0.7), exact.GRIDS["uniform"](8)
     operator, y = setting("inpainting", 0.05)
     noise = {purpose: [2 * draw for draw in draws] for purpose, draws in drawn(8).items()}
-    ours = sampler.restore(y, operator, 0.05, PRIOR, Chosen(noise), iter).reshape(-1, N).numpy()
+    ours = (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=Chosen(noise)), PRIOR, iter)
+        .reshape(-1, N)
+        .numpy()
+    )
     arguments = diffusion(), dense("inpainting", "a"), y[0].numpy().ravel(), of_image(noise, 0), pairs, 0.7, "next"
     assert np.abs(ours[0] - exact.mcg_normalised(*arguments, clip=True)).max() < 1e-6
     assert np.abs(ours[0] - exact.mcg_normalised(*arguments)).max() > 1e-2
@@ -192,8 +201,12 @@ def test_trajectory_of_mcg_with_clipping():
 )
 def test_conjugate_gradients_do_where_there_is_no_svd(sampler, task, sigma_y):
     operator, y = setting(task, sigma_y)
-    with_svd = sampler.restore(y, operator, sigma_y, PRIOR, Chosen(drawn(10)), iter).detach()
-    without = sampler.restore(y, Hidden(operator), sigma_y, PRIOR, Chosen(drawn(10)), iter).detach()
+    with_svd = sampler.restore(
+        Problem(y=y, operator=operator, sigma_y=sigma_y, streams=Chosen(drawn(10))), PRIOR, iter
+    ).detach()
+    without = sampler.restore(
+        Problem(y=y, operator=Hidden(operator), sigma_y=sigma_y, streams=Chosen(drawn(10))), PRIOR, iter
+    ).detach()
     torch.testing.assert_close(without, with_svd, rtol=0, atol=1e-4)
 
 
@@ -208,7 +221,12 @@ def moments(sampler, task, sigma_y, prior=PRIOR, shape=SHAPE):
         unit = np.zeros((batch, n))
         unit[1 + k * n : 1 + (k + 1) * n] = np.eye(n)
         noise[purpose].append(unit.reshape(batch, *shape))
-    out = sampler.restore(y, operator, sigma_y, prior, Chosen(noise), iter).detach().reshape(batch, n).numpy()
+    out = (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=sigma_y, streams=Chosen(noise)), prior, iter)
+        .detach()
+        .reshape(batch, n)
+        .numpy()
+    )
     B = (out[1:] - out[0]).T
     return (out[0], B @ B.T), y[0].numpy().ravel()
 
@@ -331,10 +349,12 @@ def test_backward_passes_of_mmps_are_its_iterations_and_one():
     streams = lambda: Streams(0, "t", IDS, dtype=torch.float64)  # noqa: E731
     for iterations in (1, 4):
         counted = Counted(PRIOR)
-        MMPS(steps=3, iterations=iterations, rtol=0.0).restore(y, operator, 0.05, counted, streams(), iter)
+        MMPS(steps=3, iterations=iterations, rtol=0.0).restore(
+            Problem(y=y, operator=operator, sigma_y=0.05, streams=streams()), counted, iter
+        )
         assert (counted.nfe, counted.n_backward) == (3, 3 * (iterations + 1))
     counted = Counted(PRIOR)
-    PiGDM(steps=3).restore(y, operator, 0.05, counted, streams(), iter)
+    PiGDM(steps=3).restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=streams()), counted, iter)
     assert (counted.nfe, counted.n_backward) == (3, 3)
 
 
@@ -343,14 +363,16 @@ def test_mcg_with_an_exactly_zero_residual_is_no_nan():
     x_T = Streams(0, "t", IDS, dtype=torch.float64).normal("x_T", SHAPE)
     y = PRIOR.predict(x_T, 999, clip=True).x0_hat
     streams = Streams(0, "t", IDS, dtype=torch.float64)
-    assert torch.isfinite(MCG(steps=5).restore(y, operator, 0.0, PRIOR, streams, iter)).all()
+    assert torch.isfinite(
+        MCG(steps=5).restore(Problem(y=y, operator=operator, sigma_y=0.0, streams=streams), PRIOR, iter)
+    ).all()
 
 
 def test_mcg_explains_the_measurement_exactly():
     for task in ("inpainting", "sr", "motion"):
         operator, y = setting(task, 0.0)
         streams = Streams(0, "t", IDS, dtype=torch.float64)
-        x = MCG(steps=5).restore(y, operator, 0.0, PRIOR, streams, iter)
+        x = MCG(steps=5).restore(Problem(y=y, operator=operator, sigma_y=0.0, streams=streams), PRIOR, iter)
         torch.testing.assert_close(operator.A(x), y, rtol=0, atol=1e-9)
 
 
@@ -367,5 +389,7 @@ def test_no_step_of_mmps_holds_the_activations_of_the_one_before(monkeypatch):
         return prediction
 
     monkeypatch.setattr(counted, "predict", predict)
-    MMPS(steps=3).restore(y, operator, 0.05, counted, Streams(0, "t", IDS, dtype=torch.float64), iter)
+    MMPS(steps=3).restore(
+        Problem(y=y, operator=operator, sigma_y=0.05, streams=Streams(0, "t", IDS, dtype=torch.float64)), counted, iter
+    )
     assert len(before) == 3

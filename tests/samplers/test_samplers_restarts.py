@@ -10,14 +10,13 @@ from test_samplers_exact import PRIOR, SHAPE, setting
 from safari_bench.diffusion import Counted, NotFinite
 from safari_bench.operators import PhaseRetrieval, SVDOperator, Unsupported
 from safari_bench.rng import Streams
-from safari_bench.samplers import DPS, Restarts
+from safari_bench.samplers import DPS, Problem, Restarts, Sampler
 
 
-class Scripted:
+class Scripted(Sampler):
     """Returns its first draw, so that a run is known by its noise."""
 
     requires = SVDOperator
-    uses_prior = True
 
     def check(self, operator):
         if operator.gains.shape[0] > 1:
@@ -26,10 +25,10 @@ class Scripted:
     def facts(self):
         return {"scripted": True}
 
-    def restore(self, y, operator, sigma_y, denoiser, streams, progress):
+    def restore(self, problem, denoiser, progress):
         for t, _ in progress([(999, 0), (0, -1)]):
-            denoiser.predict(torch.zeros(len(y), *SHAPE), t)
-        return streams.normal("x_T", operator.image_shape)
+            denoiser.predict(torch.zeros(len(problem.y), *SHAPE), t)
+        return problem.streams.normal("x_T", problem.operator.image_shape)
 
 
 def test_restarts_keep_the_run_with_the_least_misfit_of_each_image():
@@ -44,7 +43,9 @@ def test_restarts_keep_the_run_with_the_least_misfit_of_each_image():
         seen.append(len(pairs))
         return iter(pairs)
 
-    kept = Restarts(sampler=Scripted(), n=5).restore(y, operator, 0.05, counted, new(), progress)
+    kept = Restarts(sampler=Scripted(), n=5).restore(
+        Problem(y=y, operator=operator, sigma_y=0.05, streams=new()), counted, progress
+    )
     runs = [new().normal("x_T", SHAPE)]
     runs += [
         Streams(0, "t", [f"{i}\x1frun {k}" for i in ids], dtype=torch.float64).normal("x_T", SHAPE) for k in range(1, 5)
@@ -62,7 +63,9 @@ def test_the_mean_of_runs_is_over_the_runs_of_each_image():
     operator, _, y = setting("sr", 0.05, 3)
     y, ids = y.expand(2, *y.shape[1:]), ["a", "b"]
     new = functools.partial(Streams, 0, "t", dtype=torch.float64)
-    mean = Restarts(sampler=Scripted(), n=3, keep="mean").restore(y, operator, 0.05, PRIOR, new(ids), iter)
+    mean = Restarts(sampler=Scripted(), n=3, keep="mean").restore(
+        Problem(y=y, operator=operator, sigma_y=0.05, streams=new(ids)), PRIOR, iter
+    )
     names = [ids, *([f"{i}\x1frun {k}" for i in ids] for k in (1, 2))]
     draws = [new(name).normal("x_T", SHAPE).numpy() for name in names]
     np.testing.assert_allclose(mean.numpy(), (draws[0] + draws[1] + draws[2]) / 3, rtol=0, atol=1e-14)
@@ -71,8 +74,13 @@ def test_the_mean_of_runs_is_over_the_runs_of_each_image():
 def test_the_first_run_is_the_samplers_own():
     operator, _, y = setting("denoising", 0.05, 1)
     new = functools.partial(Streams, 0, "t", ["a"], dtype=torch.float64)
-    alone = DPS(steps=5).restore(y, operator, 0.05, PRIOR, new(), iter)
-    assert torch.equal(Restarts(sampler=DPS(steps=5), n=1).restore(y, operator, 0.05, PRIOR, new(), iter), alone)
+    alone = DPS(steps=5).restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=new()), PRIOR, iter)
+    assert torch.equal(
+        Restarts(sampler=DPS(steps=5), n=1).restore(
+            Problem(y=y, operator=operator, sigma_y=0.05, streams=new()), PRIOR, iter
+        ),
+        alone,
+    )
 
 
 class Diverging:
@@ -101,7 +109,9 @@ def restore_diverging(broken, keep="best", value=torch.nan):
     streams = Streams(0, "t", ["a", "b", "c"], dtype=torch.float64)
     counted = Counted(Diverging(broken, 5, value))
     restarts = Restarts(sampler=DPS(steps=5), n=3, keep=keep)
-    x_hat = restarts.restore(y.expand(3, *y.shape[1:]), operator, 0.05, counted, streams, iter)
+    x_hat = restarts.restore(
+        Problem(y=y.expand(3, *y.shape[1:]), operator=operator, sigma_y=0.05, streams=streams), counted, iter
+    )
     return x_hat, (counted.nfe, counted.n_backward)
 
 
@@ -117,7 +127,11 @@ def test_a_run_that_diverges_is_not_kept_and_costs_the_other_images_nothing(valu
     for k in range(3):
         ids = ["a", "b", "c"] if k == 0 else [f"{i}\x1frun {k}" for i in "abc"]
         streams = Streams(0, "t", ids, dtype=torch.float64)
-        runs.append(DPS(steps=5).restore(y.expand(3, *y.shape[1:]), operator, 0.05, PRIOR, streams, iter))
+        runs.append(
+            DPS(steps=5).restore(
+                Problem(y=y.expand(3, *y.shape[1:]), operator=operator, sigma_y=0.05, streams=streams), PRIOR, iter
+            )
+        )
     misfits = torch.stack([(y - operator.A(run)).flatten(1).norm(dim=1) for run in runs])
     assert torch.equal(kept[0], runs[2][0])
     assert torch.equal(kept[1], runs[misfits[:2, 1].argmin()][1])
@@ -139,25 +153,29 @@ def test_an_answer_that_is_not_finite_is_not_kept_though_no_call_saw_it():
         def __init__(self, finite):
             self.finite, self.runs = finite, 0
 
-        def restore(self, y, operator, sigma_y, denoiser, streams, progress):
+        def restore(self, problem, denoiser, progress):
             self.runs += 1
-            return torch.full_like(y, 2.0 if self.runs in self.finite else torch.nan)
+            return torch.full_like(problem.y, 2.0 if self.runs in self.finite else torch.nan)
 
     operator, _, y = setting("denoising", 0.05, 1)
     streams = Streams(0, "t", ["a"])
-    x_hat = Restarts(sampler=Failing({2}), n=3).restore(y, operator, 0.05, Counted(PRIOR), streams, iter)
+    x_hat = Restarts(sampler=Failing({2}), n=3).restore(
+        Problem(y=y, operator=operator, sigma_y=0.05, streams=streams), Counted(PRIOR), iter
+    )
     assert torch.equal(x_hat, torch.full_like(y, 2.0))
     with pytest.raises(NotFinite):
-        Restarts(sampler=Failing(()), n=3).restore(y, operator, 0.05, Counted(PRIOR), streams, iter)
+        Restarts(sampler=Failing(()), n=3).restore(
+            Problem(y=y, operator=operator, sigma_y=0.05, streams=streams), Counted(PRIOR), iter
+        )
 
 
 def test_restarts_refuse_what_their_sampler_refuses():
     streams = Streams(0, "t", ["a", "b"])
     restarts = Restarts(sampler=Scripted())
     with pytest.raises(Unsupported, match="Scripted needs a SVDOperator; PhaseRetrieval is not one"):
-        restarts.check(PhaseRetrieval(SHAPE, streams))
+        restarts.admit(PhaseRetrieval(SHAPE, streams))
     with pytest.raises(Unsupported, match="masks that differ"):
-        restarts.check(setting("inpainting", 0.0, 2)[0])
+        restarts.admit(setting("inpainting", 0.0, 2)[0])
     assert restarts.facts() == {"scripted": True}
     with pytest.raises(ValueError, match="at least 1"):
         Restarts(sampler=Scripted(), n=0)

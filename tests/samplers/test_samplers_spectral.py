@@ -24,10 +24,10 @@ from exact_spectral import (
 from omegaconf import OmegaConf
 from test_samplers_exact import PRIOR, SHAPE, N, truth
 
-from exact import Chosen
+from exact import Chosen, grid
 from safari_bench import operators as ops
 from safari_bench.rng import Streams
-from safari_bench.samplers import DDNM, DDRM, ILVR
+from safari_bench.samplers import DDNM, DDRM, ILVR, Problem
 
 IDS = ["a", "b"]
 OPERATORS = {
@@ -80,7 +80,7 @@ def preset(name: str) -> dict:
     fields = {}
     for base in node.pop("defaults", []):
         fields |= {} if base == "_self_" else preset(base)
-    return fields | {key: value for key, value in node.items() if key not in ("_target_", "name")}
+    return fields | {key: value for key, value in node.items() if key not in ("_target_", "name", "about")}
 
 
 def drawn(steps: int, seed: int = 1) -> dict[str, list[np.ndarray]]:
@@ -98,7 +98,11 @@ def of_image(noise, i):
 
 def restore(sampler, name, sigma_y, noise):
     operator, y = setting(name, sigma_y)
-    return sampler.restore(y, operator, sigma_y, PRIOR, Chosen(noise), iter).reshape(len(IDS), N).numpy()
+    return (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=sigma_y, streams=Chosen(noise)), PRIOR, iter)
+        .reshape(len(IDS), N)
+        .numpy()
+    )
 
 
 def account(sampler, name, sigma_y, i, var_fraction=None):
@@ -115,15 +119,18 @@ def account(sampler, name, sigma_y, i, var_fraction=None):
     y = setting(name, sigma_y)[1][i].numpy().ravel()
     if sampler.form == "super_resolution" or (sampler.form == "auto" and name in ("sr", "pool")):
         down, up = resizers(SHAPE, {"sr": 4, "pool": 2}[name])
-        projector, reference = up @ down, up @ down @ up @ y
+        projector, reference = up @ down, up @ y
     elif sampler.damping:
         A = dense(name, IDS[i])
         inverse = A.T @ np.linalg.inv(A @ A.T + sampler.damping * np.eye(len(A)))
         projector, reference = inverse @ A, inverse @ y
     else:
         projector, reference = spectrum.matrix(list((spectrum.s > 0) * 1.0)), spectrum.V @ spectrum.ybar
-    rules = sampler.level, sampler.range_t, var_fraction
-    return pairs, plain, [ilvr_step(projector, reference, t, s, *rules) for t, s in pairs]
+    steps = []
+    for i, (t, s) in enumerate(pairs):
+        corrected = len(pairs) - 1 - i > sampler.range_t
+        steps.append(ilvr_step(projector, reference, t, s, sampler.level, corrected, var_fraction))
+    return pairs, plain, steps
 
 
 def assert_same_trajectory(sampler, name, sigma_y, clip=False, seed=1):
@@ -154,8 +161,10 @@ def test_trajectory_of_ddnm(fields, task, sigma_y):
 @pytest.mark.parametrize("task", [*SPECTRAL_TASKS, "pool"])
 @pytest.mark.parametrize("fields", ["ilvr", "ilvr_author_code", "projection", "damped"])
 def test_trajectory_of_ilvr(fields, task, sigma_y):
-    other = {"projection": {"form": "projection"}, "damped": {"form": "projection", "damping": 0.01, "range_t": 500}}
+    other = {"projection": {"form": "projection"}, "damped": {"form": "projection", "damping": 0.01, "range_t": 3}}
     values = other[fields] if fields in other else preset(fields)
+    if fields == "ilvr_author_code":
+        values = values | {"range_t": 1}  # of 8 steps; 20 of 100 in the preset
     assert_same_trajectory(ILVR(**values | {"steps": 8, "clip": False}), task, sigma_y)
 
 
@@ -207,7 +216,11 @@ def test_a_learned_variance_is_used_where_the_prior_has_one():
     noise = drawn(8)
     for variance, fraction in (("auto", 0.3), ("fixed_small", None)):
         sampler = ILVR(steps=8, clip=False, variance=variance)
-        ours = sampler.restore(y, operator, 0.05, Learned(), Chosen(noise), iter)[0].numpy().ravel()
+        ours = (
+            sampler.restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=Chosen(noise)), Learned(), iter)[0]
+            .numpy()
+            .ravel()
+        )
         expected = run(Truth, *account(sampler, "sr", 0.05, 0, fraction), of_image(noise, 0))
         assert np.abs(ours - expected).max() < 1e-6
 
@@ -222,7 +235,11 @@ def output_moments(sampler, name, sigma_y):
     noise = {purpose: [next(blocks) for _ in range(count)] for purpose, count in draws.items()}
     operator, y = setting(name, sigma_y, ("a",))  # a batch of 1, which broadcasts
     y = y.expand(columns, *y.shape[1:])
-    out = sampler.restore(y, operator, sigma_y, PRIOR, Chosen(noise), iter).reshape(columns, N).numpy()
+    out = (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=sigma_y, streams=Chosen(noise)), PRIOR, iter)
+        .reshape(columns, N)
+        .numpy()
+    )
     B = (out[1:] - out[0]).T
     return out[0], B @ B.T
 
@@ -234,7 +251,7 @@ AFFINE = [
     (DDNM(steps=4), ["inpainting", "sr", "motion"], [0.05]),
     (DDNM(steps=4), ["sr", "box"], [0.0]),
     (ILVR(steps=3, clip=False), ["inpainting", "sr", "motion"], [0.05]),
-    (ILVR(**preset("ilvr_author_code") | {"steps": 3, "clip": False}), ["sr"], [0.05]),
+    (ILVR(**preset("ilvr_author_code") | {"steps": 3, "range_t": 0, "clip": False}), ["sr"], [0.05]),
 ]
 
 
@@ -253,7 +270,9 @@ def test_moments(sampler, task, sigma_y):
 @pytest.mark.parametrize("sampler", [DDRM(), DDNM(steps=20), ILVR(steps=20, form="projection")])
 def test_without_noise_the_measurement_is_met(sampler, task):
     operator, y = setting(task, 0.0)
-    x_hat = sampler.restore(y, operator, 0.0, PRIOR, Streams(0, "t", IDS, dtype=torch.float64), iter)
+    x_hat = sampler.restore(
+        Problem(y=y, operator=operator, sigma_y=0.0, streams=Streams(0, "t", IDS, dtype=torch.float64)), PRIOR, iter
+    )
     assert (operator.A(x_hat) - y).abs().max() < 1e-5
 
 
@@ -285,6 +304,30 @@ def test_ilvr_takes_its_own_form_for_downsampled_pictures_only(task):
             strict.check(setting(task, 0.05)[0])
 
 
+def test_ilvr_needs_no_more_of_its_reference_than_the_small_picture():
+    """The account run with phi of the whole reference picture, as in the paper, ends where ILVR ends given y alone."""
+    x_ref = PRIOR.sample(Streams(0, "test", IDS, dtype=torch.float64).normal("truth", SHAPE))
+    noise, sampler = drawn(8), ILVR(steps=8, clip=False)
+    ours = restore(sampler, "sr", 0.0, noise)
+    down, up = resizers(SHAPE, 4)
+    for i in range(len(IDS)):
+        phi_ref = up @ down @ x_ref[i].numpy().ravel()
+        steps = [ilvr_step(up @ down, phi_ref, t, s, "next", True) for t, s in grid(8)]
+        expected = run(Truth, grid(8), (np.zeros(N), np.eye(N)), steps, of_image(noise, i))
+        assert np.abs(ours[i] - expected).max() < 1e-6
+
+
+def test_the_last_steps_of_ilvr_may_go_uncorrected():
+    """range_t = 20 of 100 leaves the last 21 steps, places 20 to 0, to the prior alone: no reference is drawn there."""
+    noise = drawn(100)
+    used = Chosen(noise)
+    operator, y = setting("sr", 0.05)
+    sampler = ILVR(**preset("ilvr_author_code"))
+    assert (sampler.steps, sampler.range_t) == (100, 20)
+    sampler.restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=used), PRIOR, iter)
+    assert len(list(used.noise["reference"])) == 21
+
+
 def test_colour_is_not_a_size():
     """Colorization's y is smaller than x, but not as a picture is."""
     operator = ops.Colorization((3, 8, 12), Streams(0, "test", IDS))
@@ -302,6 +345,6 @@ def test_float32_without_noise_is_no_noise():
         operator = make((3, 64, 64), streams)
         y = operator.A(PRIOR.sample(streams.normal("truth", (3, 64, 64))))
         for sampler in (DDRM(steps=5), DDNM(steps=5), ILVR(steps=5)):
-            x_hat = sampler.restore(y, operator, 0.0, PRIOR, streams, iter)
+            x_hat = sampler.restore(Problem(y=y, operator=operator, sigma_y=0.0, streams=streams), PRIOR, iter)
             assert (operator.A(x_hat) - y).abs().max() < 1e-3
             assert math.isfinite(x_hat.abs().max()) and x_hat.abs().max() < 5

@@ -16,7 +16,7 @@ from exact import Chosen, grid
 from safari_bench.diffusion import Prediction
 from safari_bench.operators import HighDynamicRange, PhaseRetrieval
 from safari_bench.rng import Streams
-from safari_bench.samplers import DAPS, DiffPIR, PnPADMM, REDDiff
+from safari_bench.samplers import DAPS, DiffPIR, PnPADMM, Problem, REDDiff
 
 TASKS = ["denoising", "inpainting", "sr", "blur", "motion"]
 CONF = Path(__file__).parents[2] / "conf" / "sampler"
@@ -28,7 +28,7 @@ def preset(name: str) -> dict:
     values = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
     for default in values.pop("defaults", []):
         values = values if default == "_self_" else {**preset(default), **values}
-    return {key: value for key, value in values.items() if key not in ("_target_", "name")}
+    return {key: value for key, value in values.items() if key not in ("_target_", "name", "about")}
 
 
 def drawn(steps: int, batch: int = 1, **more: int) -> dict[str, list[np.ndarray]]:
@@ -57,7 +57,9 @@ def restore(sampler, task, sigma_y, noise):
     """The output, with the dense matrix and the measurement, both flat; every draw must have been asked for."""
     operator, A, y = setting(task, sigma_y, 1)
     streams = Chosen(noise)
-    ours = sampler.restore(y, operator, sigma_y, PRIOR, streams, iter).numpy().ravel()
+    ours = (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=sigma_y, streams=streams), PRIOR, iter).numpy().ravel()
+    )
     assert not any(list(streams.noise[purpose]) for purpose in ("step", "langevin") if purpose in streams.noise)
     return ours, A, y.numpy().ravel()
 
@@ -144,7 +146,12 @@ def test_trajectory_of_reddiff_on_nonlinear_measurements(task):
     """hdr starts at y / scale, phase retrieval, which has no picture, at noise."""
     model, operator, y = nonlinear(task)
     noise = drawn(10)
-    ours = REDDiff(steps=10).restore(y, operator, 0.05, PRIOR, Chosen(noise), iter).numpy().ravel()
+    ours = (
+        REDDiff(steps=10)
+        .restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=Chosen(noise)), PRIOR, iter)
+        .numpy()
+        .ravel()
+    )
     y = y.numpy().ravel()
     start = y / 2 if task == "hdr" else flat(noise)["x_T"]
     assert_same(ours, account.reddiff(truth(), model, y, start, len(y), flat(noise), grid(10), 0.25, 0.1))
@@ -168,7 +175,11 @@ def test_trajectory_of_daps_on_nonlinear_measurements(task):
     model, operator, y = nonlinear(task)
     noise = drawn(3, langevin=12)
     sampler = DAPS(**SMALL, lr=2e-5)
-    ours = sampler.restore(y, operator, 0.05, PRIOR, Chosen(noise), iter).numpy().ravel()
+    ours = (
+        sampler.restore(Problem(y=y, operator=operator, sigma_y=0.05, streams=Chosen(noise)), PRIOR, iter)
+        .numpy()
+        .ravel()
+    )
     assert_same(ours, account.daps(truth(), model, y.numpy().ravel(), flat(noise), **SMALL, lr=2e-5, tau=0.01))
 
 
@@ -188,7 +199,9 @@ def test_levels_of_daps_are_those_of_the_paper():
     operator, _, y = setting("denoising", 0.05, 1)
     recorder = Recorder()
     DAPS(**{**preset("daps"), "langevin_steps": 0}).restore(
-        y, operator, 0.05, recorder, Streams(0, "t", ["a"], dtype=torch.float64), iter
+        Problem(y=y, operator=operator, sigma_y=0.05, streams=Streams(0, "t", ["a"], dtype=torch.float64)),
+        recorder,
+        iter,
     )
     x_T = Streams(0, "t", ["a"], dtype=torch.float64).normal("x_T", SHAPE)
     start = math.sqrt(1 - account.ABAR[recorder.times[0]]) * x_T  # sqrt(abar_t) sigma_t = sqrt(1 - abar_t)
@@ -216,7 +229,11 @@ def response(sampler, task, purposes, sigma_y=0.05):
     left = iter(unit.reshape(draws, batch, *SHAPE))
     noise = {purpose: [next(left) for _ in range(count)] for purpose, count in purposes.items()}
     y_all = y.expand(batch, *y.shape[1:]).contiguous()
-    out = sampler.restore(y_all, operator, sigma_y, PRIOR, Chosen(noise), iter).reshape(batch, N).numpy()
+    out = (
+        sampler.restore(Problem(y=y_all, operator=operator, sigma_y=sigma_y, streams=Chosen(noise)), PRIOR, iter)
+        .reshape(batch, N)
+        .numpy()
+    )
     B = (out[1:] - out[0]).T
     return out[0], B @ B.T, A, y.numpy().ravel()
 
@@ -260,7 +277,7 @@ def test_start_of_diffpir_as_its_authors_run_it(task):
     operator, A, y = setting(task, 0.5, 1)
     noise, recorder = drawn(10), Recorder()
     sampler = DiffPIR(**{**preset("diffpir_author_code"), "steps": 10})
-    sampler.restore(y, operator, 0.5, recorder, Chosen(noise), iter)
+    sampler.restore(Problem(y=y, operator=operator, sigma_y=0.5, streams=Chosen(noise)), recorder, iter)
     expected = diffpir_start(task, A, y.numpy().ravel(), 0.5, flat(noise)["x_T"])
     assert np.abs(recorder.first.numpy().ravel() - expected).max() < 1e-12
 
@@ -328,7 +345,11 @@ def test_pnp_admm_is_affine_in_y():
     streams = Streams(0, "t", ["a"] * (N + 1), dtype=torch.float64)
     images = torch.from_numpy(y.T.copy()).reshape(N + 1, *SHAPE)
     ours = (
-        PnPADMM(steps=8, clip=False).restore(images, operator, 0.05, PRIOR, streams, iter).reshape(N + 1, N).numpy().T
+        PnPADMM(steps=8, clip=False)
+        .restore(Problem(y=images, operator=operator, sigma_y=0.05, streams=streams), PRIOR, iter)
+        .reshape(N + 1, N)
+        .numpy()
+        .T
     )
     expected = account.pnp_admm(truth(), A, y, y, geometric(10, 0.05, 8), lambda sigma: 0.05**2 / sigma**2)
 

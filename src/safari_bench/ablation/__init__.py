@@ -1,116 +1,109 @@
-"""Ablations of psi: what a run folder in which its weights vary says about them. Reads rows, like the tables."""
+"""Ablations: what sweeps over psi's weights, or over methods, say. Reads rows, or the tables of an earlier call."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from safari_bench.ablation import curves, figures, page, sections, steps
+from safari_bench.ablation import curves, figures, steps
 from safari_bench.ablation.components import components, means, names, together
 from safari_bench.ablation.effects import effects
 from safari_bench.ablation.failures import failures
-from safari_bench.ablation.frame import RESPONSES, WEIGHTS, load_study, with_psi
-from safari_bench.ablation.wording import caveat, step_caveat
+from safari_bench.ablation.frame import absent, load_study, responses, with_psi
+from safari_bench.ablation.page import render
+from safari_bench.ablation.verdicts import verdicts
 from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.reports.layout import dataset_caption
 from safari_bench.reports.records import lines, load
 
-__all__ = ["study"]
+__all__ = ["ablate"]
 
-_Part = tuple[str, bytes, list[str]]
+#: what a curve shows, as far as it was scored
+_CURVES = ("psnr", "haarpsi", "detail", "phase_high")
 
 
-def study(run_folder: Path) -> list[Path]:
-    """Write what applies to a run: ``components.csv`` and ``together.csv`` (settings by name), ``effects.csv`` (a full
-    factorial), ``curve_*`` (one key varies), ``steps.csv`` and ``pairs.csv`` (zeta varies), ``failures.csv``, always
-    ``means.csv``, ``signatures.png`` and ``study.md``, which shows them.
+def ablate(run_folder: Path) -> tuple[list[Path], list[str]]:
+    """Write what applies to a run: CSV tables, figures, and the page ``ablation.md``.
+
+    datasets.csv, means.csv, verdicts.csv and signatures.png always; components.csv and together.csv (settings by name),
+    effects.csv and heat maps (a full factorial), curve_<key> and best.csv (one key varies), steps and pairs.csv (zeta
+    varies), failures.csv. A folder without cells, such as a result that ships, is read from those tables.
+
+    Returns:
+        the files written, and the headings of the scores that the run lacks.
 
     Raises:
         TableError: see `frame.load_study`.
         LedgerError: a file cannot be written.
     """
     folder = Path(run_folder)
-    frame = load_study(folder)
+    stored = _stored(folder)
+    tables = _measured(folder) if stored is None else stored
+    drawn = dict(_figures(tables))
     make_folder(folder)
-    asked = "ablation of psi" if frame.spatial.notna().all() else "how each method fails"
-    parts = [f"# {folder.resolve().name}: {asked}", *_captions(folder), caveat(frame)]
-    steps_differ = step_caveat(with_psi(frame))
-    parts += [steps_differ] if steps_differ else []
-    written = []
-    for name, data, said in _parts(frame):
+    files = {f"{name}.csv": _csv(table) for name, table in tables.items()} if stored is None else {}
+    files["verdicts.csv"] = _csv(tables["verdicts"])
+    files |= drawn | {"ablation.md": render(folder.resolve().name, tables, list(drawn)).encode()}
+    for name, data in files.items():
         write_atomic(folder / name, data)
-        written.append(folder / name)
-        parts += said
-        if name.endswith(".png"):
-            parts.append(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})")
-    page_file = folder / "study.md"
-    write_atomic(page_file, ("\n\n".join(parts) + "\n").encode())
-    return [*written, page_file]
+    return [folder / name for name in files], absent(tables["means"])
 
 
-def _parts(frame: pd.DataFrame) -> Iterator[_Part]:
-    """Files, and what the page says before each of them."""
+def _measured(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables by name, from the rows of a run."""
+    frame = load_study(folder)
     psi = with_psi(frame)
-    yield from _of_components(psi)
-    yield from _of_factorial(psi)
-    yield from _of_steps(psi)
+    tables = {"datasets": _datasets(folder, frame), "means": means(frame), "components": components(psi)}
+    tables |= {
+        "together": together(psi),
+        "effects": effects(psi),
+        "steps": steps.chosen(psi),
+        "pairs": steps.pairs(psi),
+    }
     key = curves.curve_key(psi)
     if key is not None:
-        changed = curves.changes(psi, key)
-        yield (
-            f"curve_{key}.csv",
-            _csv(changed),
-            list(sections.curve_section(changed, curves.best_levels(psi, key), key)),
-        )
-        yield f"curve_{key}.png", figures.curves(changed, key, ["psnr", "haarpsi", "detail", "phase_high"]), []
-    prevented = failures(frame)
-    if len(prevented):
-        yield "failures.csv", _csv(prevented), list(sections.failures_section(prevented))
-    table = means(frame)
-    called = {label: name for _, group in frame.groupby(["dataset", "task"]) for label, name in names(group).items()}
-    yield "means.csv", _csv(table), list(sections.signatures_section(table, called))
-    yield "signatures.png", figures.signatures(table, called), []
+        tables |= {f"curve_{key}": curves.changes(psi, key), "best": curves.best_levels(psi, key)}
+    tables["failures"] = failures(frame)
+    tables = {name: table for name, table in tables.items() if len(table)}
+    return tables | {"verdicts": verdicts(tables)}
 
 
-def _of_components(psi: pd.DataFrame) -> Iterator[_Part]:
-    gains, both = components(psi), together(psi)
-    if len(gains):
-        yield "components.csv", _csv(gains), [*page.in_short(both, gains), *page.components_section(gains)]
-    if len(both):
-        yield "together.csv", _csv(both), list(page.questions(both, from_nothing=True))
+def _stored(folder: Path) -> dict[str, pd.DataFrame] | None:
+    """The tables of an earlier call where the folder holds them and no cells, else None."""
+    if not (folder / "datasets.csv").is_file() or any(folder.glob("*/*/*/*/run.json")):
+        return None
+    known = ("datasets", "means", "components", "together", "effects", "steps", "pairs", "best", "failures")
+    files = [folder / f"{name}.csv" for name in known] + sorted(folder.glob("curve_*.csv"))
+    tables = {path.stem: pd.read_csv(path) for path in files if path.is_file()}
+    return tables | {"verdicts": verdicts(tables)}
 
 
-def _of_factorial(psi: pd.DataFrame) -> Iterator[_Part]:
-    found = effects(psi)
-    if len(found):
-        from_nothing = bool((psi[list(WEIGHTS)] == 0).all(axis=1).any())
-        yield (
-            "effects.csv",
-            _csv(found),
-            [
-                *page.in_short(found),
-                *page.questions(found, from_nothing=from_nothing),
-                *page.effects_section(found),
-            ],
-        )
-        for response in RESPONSES:
-            yield f"heat_{response}.png", figures.heat_maps(psi, response), []
+def _datasets(folder: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """dataset, images, sources (photographs that the images are crops of), caption."""
+    every, found = list(lines(load(folder))), []
+    for dataset, group in frame.groupby("dataset", sort=False):
+        images = group.image_id.unique()
+        sources = {str(image).split("-")[0] for image in images} if dataset == "photos" else images
+        said = dataset_caption([line for line in every if line.first.dataset == dataset])
+        found.append((dataset, len(images), len(sources), f"{dataset}: {said}"))
+    return pd.DataFrame(found, columns=["dataset", "images", "sources", "caption"])
 
 
-def _of_steps(psi: pd.DataFrame) -> Iterator[_Part]:
-    zetas, pairs = steps.chosen(psi), steps.pairs(psi)
-    if len(zetas):
-        yield "pairs.csv", _csv(pairs), list(sections.steps_section(zetas, pairs))
-        yield "steps.csv", _csv(zetas), []
-        yield "steps.png", figures.steps(zetas), []
-
-
-def _captions(folder: Path) -> list[str]:
-    every = list(lines(load(folder)))
-    return [
-        f"{name}: {dataset_caption([line for line in every if line.first.dataset == name])}"
-        for name in dict.fromkeys(line.first.dataset for line in every)
-    ]
+def _figures(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, bytes]]:
+    table = tables["means"]
+    scored = responses(table)
+    if "effects" in tables:
+        complete = table.merge(tables["effects"][["dataset", "task"]].drop_duplicates())
+        for response in scored:
+            yield f"heat_{response}.png", figures.heat_maps(complete, response)
+    for name in (name for name in tables if name.startswith("curve_")):
+        key = name.removeprefix("curve_")
+        yield f"{name}.png", figures.curves(tables[name], key, [shown for shown in _CURVES if shown in scored])
+    if "steps" in tables:
+        yield "steps.png", figures.steps(tables["steps"])
+    if {"detail", "blur", "excess", "phase_high"} & set(scored):
+        called = {label: name for _, of in table.groupby(["dataset", "task"]) for label, name in names(of).items()}
+        yield "signatures.png", figures.signatures(table, called)
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from safari_bench.ablation.effects import COLUMNS, interval, of_parts, tested
-from safari_bench.ablation.frame import KEYS, RESPONSES, WEIGHTS
+from safari_bench.ablation.frame import KEYS, WEIGHTS, responses
 from safari_bench.reports.comparisons import holm, permutation
 from safari_bench.reports.vocabulary import metric
 
@@ -58,8 +58,9 @@ def components(frame: pd.DataFrame) -> pd.DataFrame:
     """
     found: list[tuple[Any, ...]] = []
     for place, table in _by_name(frame):
-        if NOTHING in table["psnr"]:
-            found += [(*place, response, *row) for response in RESPONSES for row in _gains(table[response])]
+        for response, scores in table.items():
+            if NOTHING in scores:
+                found += [(*place, response, *row) for row in _gains(scores)]
     columns = ["dataset", "task", "response", "setting", "images", "mean", "gain", "ci_low", "ci_high", "p_holm"]
     return pd.DataFrame(found, columns=[*columns, "p_smallest"])
 
@@ -72,9 +73,9 @@ def together(frame: pd.DataFrame) -> pd.DataFrame:
     """
     found: list[tuple[Any, ...]] = []
     for place, table in _by_name(frame):
-        if {NOTHING, SPATIAL, FREQUENCY, BOTH} <= set(table["psnr"]):
-            for response in RESPONSES:
-                columns = [table[response][name].to_numpy() for name in (BOTH, SPATIAL, FREQUENCY, NOTHING)]
+        for response, scores in table.items():
+            if {NOTHING, SPATIAL, FREQUENCY, BOTH} <= set(scores):
+                columns = [scores[name].to_numpy() for name in (BOTH, SPATIAL, FREQUENCY, NOTHING)]
                 for effect, values in of_parts(*columns).items():
                     found.append((*place, response, effect, len(values), *tested(values), np.nan))
     return pd.DataFrame(found, columns=COLUMNS)
@@ -91,7 +92,7 @@ def means(frame: pd.DataFrame) -> pd.DataFrame:
     found = []
     for (dataset, task, label), group in frame.groupby(["dataset", "task", "label"], sort=False):
         first = group.iloc[0]
-        for response in RESPONSES:
+        for response in responses(frame):
             settings = [first[key] for key in (*KEYS, "zeta")]
             found.append((dataset, task, label, *settings, response, len(group), *interval(group[response].to_numpy())))
     columns = ["dataset", "task", "label", *KEYS, "zeta", "response", "images", "mean", "ci_low", "ci_high"]
@@ -106,7 +107,7 @@ def _by_name(frame: pd.DataFrame) -> Iterator[tuple[tuple[str, str], dict[str, p
             named_rows = group.assign(name=group.label.map(known))
             yield (
                 (str(dataset), str(task)),
-                {key: named_rows.pivot(index="image_id", columns="name", values=key) for key in RESPONSES},
+                {key: named_rows.pivot(index="image_id", columns="name", values=key) for key in responses(frame)},
             )
 
 

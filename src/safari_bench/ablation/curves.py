@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from safari_bench.ablation.effects import interval
-from safari_bench.ablation.frame import FAILURES, RESPONSES, failing, varied
+from safari_bench.ablation.frame import FAILURES, failing, responses, varied
 
 __all__ = ["best_levels", "changes", "curve_key"]
 
@@ -63,5 +63,5 @@ def best_levels(frame: pd.DataFrame, key: str) -> pd.DataFrame:
 def _tables(frame: pd.DataFrame, key: str) -> Iterator[tuple[tuple[str, str], str, pd.DataFrame]]:
     """(dataset, task), response, images x levels in order."""
     for (dataset, task), group in frame.groupby(["dataset", "task"], sort=False):
-        for response in RESPONSES:
+        for response in responses(frame):
             yield (str(dataset), str(task)), response, group.pivot(index="image_id", columns=key, values=response)

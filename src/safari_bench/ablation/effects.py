@@ -13,7 +13,7 @@ import pandas as pd
 from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.weightstats import DescrStatsW
 
-from safari_bench.ablation.frame import KEYS, RESPONSES, varied
+from safari_bench.ablation.frame import KEYS, responses, varied
 
 __all__ = ["COLUMNS", "FREQUENCY_BESIDE", "SPATIAL_BESIDE", "SYNERGY", "complete", "effects", "interval", "of_parts"]
 __all__ += ["tested"]
@@ -53,7 +53,7 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
         factors = varied(group)
         if not complete(group, factors):
             continue
-        for response in RESPONSES:
+        for response in responses(frame):
             found += [(dataset, task, response, *row) for row in _of_response(group, factors, response)]
     return pd.DataFrame(found, columns=COLUMNS)
 

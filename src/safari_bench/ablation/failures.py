@@ -46,7 +46,7 @@ def _called(group: pd.DataFrame) -> dict[str, str]:
 
 
 def _of_task(rows: pd.DataFrame, settings: list[str]) -> Iterator[tuple[Any, ...]]:
-    for failure in FAILURES:
+    for failure in (name for name in FAILURES if name in rows):
         table = rows.pivot(index="image_id", columns="setting", values=failure)
         for against in (*_PRIOR_ALONE, PIXEL, "dps"):
             for setting in settings if against in settings else []:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from safari_bench.ablation.frame import RESPONSES, SIGNATURES, varied
+from safari_bench.ablation.frame import RESPONSES, SIGNATURES, responses, varied
 
 __all__ = ["curves", "heat_maps", "signatures", "steps"]
 
@@ -19,17 +19,22 @@ _PANEL = 3.0, 2.5  # inches
 _LOOK: Any = {"font.size": 8, "axes.axisbelow": True}
 
 
-def heat_maps(frame: pd.DataFrame, response: str) -> bytes:
-    """A PNG: the mean of a response for each pair of factors, over images and the other factors; a row per task."""
+def heat_maps(means: pd.DataFrame, response: str) -> bytes:
+    """A PNG: the mean of a response for each pair of factors, over images and the other factors; a row per task.
+
+    Args:
+        means: of a full factorial, as `components.means` gives them.
+    """
+    frame = means[means.response == response]
     factors = varied(frame)
     pairs = list(combinations(factors, 2))
     tasks = list(frame.groupby(["dataset", "task"], sort=False))
     drawn: list[list[Callable[[Axes], None]]] = []
     for (dataset, task), group in tasks:
-        means = [group.pivot_table(response, a, b, aggfunc="mean") for a, b in pairs]
-        ends = min(float(m.min().min()) for m in means), max(float(m.max().max()) for m in means)
+        grids = [group.pivot_table("mean", a, b, aggfunc="mean") for a, b in pairs]
+        ends = min(float(m.min().min()) for m in grids), max(float(m.max().max()) for m in grids)
         title = f"{dataset}: {task}, mean {RESPONSES[response][0]}"
-        drawn.append([_heat(m, ends, title if number == 0 else "") for number, m in enumerate(means)])
+        drawn.append([_heat(m, ends, title if number == 0 else "") for number, m in enumerate(grids)])
     return _draw(drawn)
 
 
@@ -69,7 +74,7 @@ def signatures(means: pd.DataFrame, called: Mapping[str, str]) -> bytes:
     drawn = []
     for (dataset, task), group in means.groupby(["dataset", "task"], sort=False):
         named = group.assign(label=[called.get(label, label) for label in group.label])
-        rows = [(name, named[named.response == name]) for name in SIGNATURES]
+        rows = [(name, named[named.response == name]) for name in SIGNATURES if name in responses(means)]
         drawn.append([_bars(of, name, f"{dataset}: {task}", k == 0) for k, (name, of) in enumerate(rows)])
     settings = means.groupby(["dataset", "task"]).label.nunique().max()
     longest = max(len(called.get(label, label)) for label in means.label)

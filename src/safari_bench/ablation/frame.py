@@ -1,7 +1,9 @@
 """A run folder -> one frame of scores per image and setting, with psi's weights where a method has them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,8 @@ import pandas as pd
 from safari_bench.ledger import flatten
 from safari_bench.reports.records import TableError, lines, load
 
-__all__ = ["FAILURES", "KEYS", "RESPONSES", "SIGNATURES", "WEIGHTS", "failing", "load_study", "varied", "with_psi"]
+__all__ = ["FAILURES", "KEYS", "RESPONSES", "SIGNATURES", "WEIGHTS", "absent", "failing", "load_study", "responses"]
+__all__ += ["varied", "with_psi"]
 
 #: psi's weights and its two other settings, see `fidelity.Perceptual`.
 WEIGHTS = ("pixel", "spatial", "low", "high")
@@ -42,21 +45,29 @@ FAILURES = {
     "excess": ("excess of power", "dB"),
     "phase_high": ("detail out of place", ""),
 }
-_NEEDED = ["psnr", "haarpsi", "spectrum_mid", "spectrum_high", "phase_high"]
+#: response -> the columns of per_image.csv that it is made from.
+_NEEDED = {
+    "psnr": ["psnr"],
+    "haarpsi": ["haarpsi"],
+    "detail": ["spectrum_high"],
+    "blur": ["spectrum_mid", "spectrum_high"],
+    "excess": ["spectrum_high"],
+    "phase_high": ["phase_high"],
+}
 
 
 def load_study(run_folder: Path) -> pd.DataFrame:
-    """One row per dataset, task, setting and image: sampler, label, KEYS, zeta, and every response.
+    """One row per dataset, task, setting and image: sampler, label, KEYS, zeta, and the responses that were scored.
 
-    Several seeds of an image are averaged. KEYS and zeta are NaN for methods that have none. The measurements,
-    which the tables show as a method named degraded, are left out.
+    Several seeds of an image are averaged. KEYS and zeta are NaN for methods that have none. The degraded images are
+    left out. A response whose metric some cell lacks is left out, see `absent`.
 
     Raises:
-        TableError: see `records.load`; or an image has no score, or a signature's metric is missing.
+        TableError: see `records.load`; or an image has no score, or no response was scored at all.
     """
     found = []
     for line in lines(load(Path(run_folder))):
-        if line.first.sampler == "degraded":
+        if line.first.is_measurement:
             continue
         spec = line.first.spec["sampler"]
         settings = flatten(spec.get("fidelity", {}))
@@ -64,23 +75,39 @@ def load_study(run_folder: Path) -> pd.DataFrame:
         bad, expected = rows[rows.status != "ok"], len(line.ids) * len(line.records)
         if len(bad) or len(rows) < expected:
             raise TableError(
-                f"{line.first.folder}: {len(rows) - len(bad)} of {expected} images are done and a study needs all of "
-                "them; run the sweep again, which does what is missing"
+                f"{line.first.folder}: {len(rows) - len(bad)} of {expected} images are done, an ablation needs all; "
+                "run the sweep again, which computes what is missing"
             )
-        absent = [name for name in _NEEDED if name not in rows]
-        if absent:
-            raise TableError(f"{line.first.folder}: rows have no {', '.join(absent)}; run with metrics=signatures")
-        scores = rows.groupby("image_id", sort=False)[_NEEDED]
-        place = {key: getattr(line.first, key) for key in ("dataset", "task", "sampler", "label")}
+        scored = {name for names in _NEEDED.values() for name in names if name in rows and rows[name].notna().all()}
+        scores = rows.groupby("image_id", sort=False)[sorted(scored)]
+        place = {key: getattr(line.first, key) for key in ("dataset", "sampler", "label")}
+        place["task"] = line.first.heading  # with what sets tables of one task apart, such as its noise
         place["zeta"] = spec.get("zeta", np.nan) if settings else np.nan
         found.append(scores.mean().reset_index().assign(**place, **{key: settings.get(key, np.nan) for key in KEYS}))
     if not found:
-        raise TableError(f"{run_folder}: no cell of a method; a study needs restorations")
-    frame = pd.concat(found, ignore_index=True)
-    frame["detail"], frame["excess"] = frame.spectrum_high, frame.spectrum_high.clip(lower=0)
-    frame["blur"] = frame.spectrum_mid - frame.spectrum_high
-    columns = ["dataset", "task", "sampler", "label", *KEYS, "zeta", "image_id", *RESPONSES]
-    return frame[columns]
+        raise TableError(f"{run_folder}: holds no restored images, only degraded ones; expected cells of a sampler")
+    frame = pd.concat(found, ignore_index=True, join="inner")
+    if "spectrum_high" in frame:
+        frame["detail"], frame["excess"] = frame.spectrum_high, frame.spectrum_high.clip(lower=0)
+    if {"spectrum_mid", "spectrum_high"} <= set(frame):
+        frame["blur"] = frame.spectrum_mid - frame.spectrum_high
+    measured = responses(frame)
+    if not measured:
+        raise TableError(
+            f"{run_folder}: its cells share no metric of {', '.join(RESPONSES)}; run with metrics=signatures"
+        )
+    return frame[["dataset", "task", "sampler", "label", *KEYS, "zeta", "image_id", *measured]]
+
+
+def responses(frame: pd.DataFrame) -> list[str]:
+    """The responses that a frame has as columns, or, where it has a column `response`, as values of it."""
+    there = set(frame.response) if "response" in frame else set(frame)
+    return [name for name in RESPONSES if name in there]
+
+
+def absent(frame: pd.DataFrame) -> list[str]:
+    """Headings of the responses that were not scored; metrics=signatures scores all."""
+    return [RESPONSES[name][0] for name in RESPONSES if name not in responses(frame)]
 
 
 def with_psi(frame: pd.DataFrame) -> pd.DataFrame:
@@ -90,11 +117,12 @@ def with_psi(frame: pd.DataFrame) -> pd.DataFrame:
 
 def failing(frame: pd.DataFrame) -> pd.DataFrame:
     """The same rows, each signature replaced by how much of its failure there is: 0 is none, more is worse."""
-    return frame.assign(
-        detail=(-frame.detail).clip(lower=0),
-        blur=frame.blur.clip(lower=0),
-        phase_high=1 - frame.phase_high,
-    )
+    worse: dict[str, Callable[[Any], Any]] = {
+        "detail": lambda value: (-value).clip(lower=0),
+        "blur": lambda value: value.clip(lower=0),
+        "phase_high": lambda value: 1 - value,
+    }
+    return frame.assign(**{name: of(frame[name]) for name, of in worse.items() if name in frame})
 
 
 def varied(frame: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whether the order of psi's settings is that of their step sizes: each at one zeta for all, and at its own."""
+"""Whether the order of psi's settings depends on the step size: all at one zeta, and each at its own."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -48,7 +48,7 @@ def pairs(frame: pd.DataFrame) -> pd.DataFrame:
     for place, scores in _scores(frame):
         objective = scores[OBJECTIVE]
         shared: Any = objective.mean().unstack("zeta").loc[BOTH].idxmax()
-        for response in _SHOWN:
+        for response in scores:
             at = {
                 "shared": scores[response].xs(shared, axis=1, level="zeta"),
                 "own": _at_own(scores[response], objective),
@@ -73,7 +73,10 @@ def _at_own(scores: pd.DataFrame, objective: pd.DataFrame) -> pd.DataFrame:
 
 def _scores(frame: pd.DataFrame) -> Iterator[tuple[tuple[str, str], dict[str, pd.DataFrame]]]:
     """(dataset, task), response -> images x (setting, zeta), for tasks where both vary and nothing is missing."""
+    shown = [name for name in _SHOWN if name in frame]
     for (dataset, task), group in frame.groupby(["dataset", "task"], sort=False):
+        if OBJECTIVE not in shown:
+            return
         called: list[Any] = [named(row) for row in group.itertuples()]
         rows = group.assign(setting=called)
         places = rows.groupby(["setting", "zeta", "image_id"], dropna=False).size()
@@ -90,6 +93,6 @@ def _scores(frame: pd.DataFrame) -> Iterator[tuple[tuple[str, str], dict[str, pd
             (str(dataset), str(task)),
             {
                 key: rows.pivot(index="image_id", columns=["setting", "zeta"], values=key).reindex(columns=columns)
-                for key in _SHOWN
+                for key in shown
             },
         )

@@ -15,7 +15,7 @@ from safari_bench.diffusion import Denoiser
 from safari_bench.metrics import Psnr, ring_power
 from safari_bench.operators import Denoising
 from safari_bench.rng import Streams
-from safari_bench.samplers import Unconditional
+from safari_bench.samplers import Problem, Unconditional
 from safari_bench.shapes import Image
 
 __all__ = ["LEVELS", "denoising", "samples", "spectrum"]
@@ -84,7 +84,8 @@ def samples(
         streams = Streams(seed, "card", ids, device)
         operator = Denoising(size, streams)
         y = torch.zeros(len(ids), *size, device=device)
-        found.append(sampler.restore(y, operator, 0.0, prior, streams, iter).cpu())
+        problem = Problem(y=y, operator=operator, sigma_y=0.0, streams=streams)
+        found.append(sampler.restore(problem, prior, iter).cpu())
     return torch.cat(found).clamp(-1, 1)
 
 

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from safari_bench import NUMBERS, __version__, machine
+from safari_bench.cli import settings
 from safari_bench.cli.precision import set_layout, set_precision
 from safari_bench.cli.schema import ConfigError, check, checked_loggers, root
 from safari_bench.data import Dataset
@@ -35,8 +36,9 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         DataError: the dataset cannot be read.
     """
     values = check(cfg)
+    _say(settings.said(values))
     if values["training"]:
-        raise ConfigError("this configuration trains a prior; say safari-bench train instead of running it")
+        raise ConfigError("this configuration trains a prior; in a checkout say python -m recipes.train_prior")
     prior_name, denoiser = prior_of(json.dumps(values["prior"]))
     limit(values["compute"])
     device = device_of(values["compute"]["device"])
@@ -44,6 +46,11 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
     set_layout(denoiser, values["compute"])
     arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
     sampler = refused("sampler", lambda: instantiate(arguments, _convert_="all"))
+    if not isinstance(sampler, Sampler):
+        raise ConfigError(
+            f"sampler._target_: {arguments['_target_']} makes a {type(sampler).__name__}, expected a Sampler; derive "
+            "its class from safari_bench.samplers.Sampler"
+        )
     shared: dict[str, Any] = dict(
         dataset=dataset_of(values["dataset"]),
         task=refused("task", lambda: _task(values["task"])),
@@ -70,7 +77,11 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
             "seed": values["seed"],
             "numbers": NUMBERS,
         }
-        run = {**_run(spec, values, device), "backbones": shared["metrics"].describe()}
+        run = {
+            **_run(spec, values, device),
+            "settings": settings.applied(values),
+            "backbones": shared["metrics"].describe(),
+        }
         return Job(sampler_name=name, sampler=method, prior_name=str(prior["name"]), run=run, **shared)
 
     cells = [job("degraded", Degraded(), {"name": "degraded"}, {"name": "none"})]
@@ -122,7 +133,7 @@ def refused(group: str, build: Callable[[], Any]) -> Any:
     except Exception as error:
         # Hydra wraps what a constructor raises; the constructor's own words are the ones to show.
         cause = error.__cause__ or error
-        if isinstance(cause, ValueError):
+        if isinstance(cause, TypeError | ValueError):
             raise ConfigError(f"{group}: {cause}") from error
         if isinstance(cause, PriorError | LoggerError):
             raise cause from error

@@ -62,7 +62,7 @@ def _section(title: str, lines: Iterable[str]) -> None:
 
 def _machine(device: torch.device) -> None:
     facts = machine.describe(device, root())
-    bf16 = "has bfloat16" if machine.has_bf16(device) else "no bfloat16 of its own"
+    bf16 = "has bfloat16" if machine.has_bf16(device) else "no bfloat16"
     print(f"device {facts['device']} ({bf16}), {machine.free_mib(device):.0f} MiB free; processor {facts['processor']}")
 
 

@@ -22,15 +22,15 @@ from safari_bench.exact.bound import psi_bound
 from safari_bench.exact.convergence import orders
 from safari_bench.exact.gaussian_scores import GaussianTruth
 from safari_bench.exact.mixture_scores import MixtureTruth
+from safari_bench.exact.page import render
 from safari_bench.exact.plan import Method, Section, Task, Tuning
 from safari_bench.exact.psi_target import psi_target
-from safari_bench.exact.report import Extras, write
-from safari_bench.exact.rows import Row
+from safari_bench.exact.rows import Row, to_csv
 from safari_bench.exact.small_mixture import small_mixture
-from safari_bench.exact.study import run, work
+from safari_bench.exact.study import collect, run, work
 from safari_bench.exact.trial import Draw, Trial, from_gaussian, from_mixture
 from safari_bench.fidelity import Fidelity
-from safari_bench.ledger import make_folder
+from safari_bench.ledger import make_folder, write_atomic
 from safari_bench.priors import gaussian, mixture_file
 from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.priors.mixture import MixturePrior
@@ -43,7 +43,9 @@ _process: dict[str, Any] = {}
 
 
 def exact(arguments: Sequence[str]) -> int:
-    """safari-bench exact [key=value...]: compute what is missing, write the tables, plots and findings.
+    """safari-bench exact [key=value...]: compute what is missing, write the tables, the plots and exact.md.
+
+    With compute=false the page is made from the rows, or from the CSV files where a folder ships without rows.
 
     Raises:
         ConfigError: a key or a name does not exist, or an argument is not key=value.
@@ -51,20 +53,30 @@ def exact(arguments: Sequence[str]) -> int:
     config = load(arguments)
     folder = Path(config.output) / config.name
     make_folder(folder)
-    planned = sections(config)
-    if config.compute and config.processes > 1:
-        _share(planned, arguments, config.processes, folder)
-    elif config.compute:
-        run(planned, folder)
-    extras = Extras(
-        bounds=_bounds(config),
-        targets=_targets(config),
-        orders=[order._asdict() for order in orders(config.orders.steps, config.orders.sigma_y, config.seed)],
-        guided={name: "pixel" if m.sampler == "dps" else m.guidance for name, m in _guided(config).items()},
-    )
-    print(write(planned, extras, folder))
-    print(f"\nin {folder}: findings.md, exact.md, a CSV per table and a plot per task")
+    missing = 0
+    if config.compute or (folder / "rows").is_dir():
+        planned = sections(config)
+        if config.compute and config.processes > 1:
+            _share(planned, arguments, config.processes, folder)
+        elif config.compute:
+            run(planned, folder)
+        missing = collect(planned, folder)
+    if config.compute:
+        _write_theory(config, folder)
+    guided = {name: "pixel" if m.sampler == "dps" else m.guidance for name, m in _guided(config).items()}
+    print(render(folder, guided, missing))
+    print(f"\nin {folder}: exact.md, verdicts.csv, a CSV file per table and a plot per task")
     return 0
+
+
+def _write_theory(config: ExactConfig, folder: Path) -> None:
+    """What needs no sampler: bound.csv, psi_target.csv and orders.csv, as far as they are asked for."""
+    refined = orders(config.orders.steps, config.orders.sigma_y, config.seed)
+    found = {"bound": _bounds(config), "psi_target": _targets(config), "orders": [row._asdict() for row in refined]}
+    for name, rows in found.items():
+        if rows:
+            # the bound subtracts logarithms that nearly cancel
+            write_atomic(folder / f"{name}.csv", to_csv(rows, digits=10 if name == "bound" else 6))
 
 
 def _guided(config: ExactConfig) -> dict[str, MethodConfig]:
@@ -102,23 +114,19 @@ def sections(config: ExactConfig) -> list[Section]:
         HydraException: likewise.
     """
     spectrum, photos, small = gaussian.load(), mixture_file.load(), MixturePrior(small_mixture())
-    planned: list[tuple[str, SectionConfig, GaussianPrior | MixturePrior, Draw]] = [
-        *(
-            ("Gaussian prior", values, spectrum, from_gaussian(spectrum))
-            for values in (config.gaussian, config.other, config.large)
-        ),
-        ("Mixture of three textures", config.small_mixture, small, from_mixture(small)),
-        *(("Mixture of photographs", v, photos, from_mixture(photos)) for v in (config.mixture, config.ambiguous)),
+    planned: list[tuple[SectionConfig, GaussianPrior | MixturePrior, Draw]] = [
+        *((values, spectrum, from_gaussian(spectrum)) for values in (config.gaussian, config.other, config.large)),
+        (config.small_mixture, small, from_mixture(small)),
+        *((values, photos, from_mixture(photos)) for values in (config.mixture, config.ambiguous)),
     ]
-    planned = [plan for plan in planned if plan[1].tasks]
-    used = {name for _, values, _, _ in planned for name in values.methods or config.methods}
+    planned = [plan for plan in planned if plan[0].tasks]
+    used = {name for values, _, _ in planned for name in values.methods or config.methods}
     nodes = {name: _sampler(method) for name, method in config.methods.items() if name in used}
-    return [_section(config, title, values, prior, draw, nodes) for title, values, prior, draw in planned]
+    return [_section(config, values, prior, draw, nodes) for values, prior, draw in planned]
 
 
 def _section(
     config: ExactConfig,
-    title: str,
     values: SectionConfig,
     prior: GaussianPrior | MixturePrior,
     draw: Draw,
@@ -150,7 +158,6 @@ def _section(
 
     return Section(
         name="-".join(filter(None, ("gaussian" if known else "mixture", str(values.size), values.label))),
-        title=", ".join(filter(None, (title, f"{values.size} px", values.title))),
         settings={
             "prior": prior.sha256,
             "size": values.size,
@@ -204,7 +211,7 @@ def _operator(task: str, size: int, differing: Mapping[str, Any]) -> dict[str, A
 def _composed(*overrides: str) -> dict[str, Any]:
     register()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        return check(hydra.compose("config", overrides=["~tuned", *overrides]))
+        return check(hydra.compose("config", overrides=["settings=paper", *overrides]))
 
 
 def _psi(config: ExactConfig) -> Iterator[tuple[dict[str, str], Trial, Fidelity]]:

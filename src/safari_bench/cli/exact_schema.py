@@ -13,7 +13,7 @@ __all__ = ["BoundConfig", "ExactConfig", "MethodConfig", "OrdersConfig", "Sectio
 
 @dataclass
 class TuneConfig:
-    """See `study.plan.Tuning`."""
+    """See `exact.plan.Tuning`."""
 
     parameter: str = MISSING
     values: list[float] = MISSING
@@ -43,14 +43,12 @@ class SectionConfig:
     """One prior at one size; no method named is all, no task named is none.
 
     Args:
-        title: what the tables call it besides its prior and size.
         label: what its rows are called besides these, where another section has the same tasks.
         sigma_y: null is the study's.
         operators: by task, what its operator has differently; with `task`, a task of conf/task under another name.
     """
 
     size: int = MISSING
-    title: str = ""
     label: str = ""
     sigma_y: float | None = None
     tasks: list[str] = field(default_factory=list)
@@ -66,7 +64,7 @@ class SectionConfig:
 
 @dataclass
 class BoundConfig:
-    """See `study.bound.psi_bound` and `study.psi_target.psi_target`; no task named is none.
+    """See `exact.bound.psi_bound` and `exact.psi_target.psi_target`; no task named is none.
 
     Args:
         gammas: scales of the likelihood that the bound is evaluated at; null is sigma_y.
@@ -82,7 +80,7 @@ class BoundConfig:
 
 @dataclass
 class OrdersConfig:
-    """See `study.convergence.orders`; no steps named is none."""
+    """See `exact.convergence.orders`; no steps named is none."""
 
     steps: list[int] = field(default_factory=list)
     sigma_y: float = 0.5

@@ -1,7 +1,9 @@
 """Hydra's refusals in the words of this program."""
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -11,25 +13,50 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from safari_bench.cli.conf import root
 from safari_bench.cli.overrides import jobs
-from safari_bench.cli.schema import root, unknown_key
+from safari_bench.cli.schema import unknown_key
+from safari_bench.errors import ConfigError
 
-__all__ = ["explain"]
+__all__ = ["explain", "explained"]
 
 _TRIED = 100  # jobs of a sweep
 
 
+@contextmanager
+def explained(words: Sequence[str]) -> Iterator[None]:
+    """While Hydra composes from words: what it refuses becomes a ConfigError, and nothing of it stays behind."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, words)) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
 def explain(error: Exception, words: Sequence[str]) -> str:
-    """Hydra's message, with the list of what exists where a key is misspelt."""
-    match = re.search(r"Could not override '([^']+)'", str(error))
+    """Hydra's message, with what exists, and what was probably meant, where a key or an option is misspelt."""
+    text = str(error)
+    match = re.search(r"Could not override '([^']+)'", text)
     if match and (said := _unknown(match.group(1), words)):
         return said
-    said = str(error).split("Config search path:")[0]
+    if (match := re.search(r"Could not find '([^']+)'", text)) and "Available options in" in text:
+        return _unknown_option(match.group(1), text.partition("Available options in")[2])
+    said = text.split("Config search path:")[0]
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     lines = [line for line in said.splitlines() if line and "full_key:" not in line and "object_type=" not in line]
     if cause is not None:
         lines += [str(cause).splitlines()[0]]
     return "\n".join(dict.fromkeys(lines))
+
+
+def _unknown_option(path: str, listing: str) -> str:
+    """What was typed, what was probably meant, what there is."""
+    group, _, option = path.rpartition("/")
+    names = listing.split("Config search path:")[0].partition(":")[2].split()
+    close = difflib.get_close_matches(option, names, n=1, cutoff=0.5) or [n for n in names if n.startswith(option)][:1]
+    hint = f"; did you mean {group}={close[0]}?" if close else ""
+    return f"no such option: {group}={option}{hint}\noptions of {group}: {', '.join(names)}"
 
 
 def _unknown(key: str, words: Sequence[str]) -> str:

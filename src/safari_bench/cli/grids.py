@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
 import hydra
@@ -11,7 +12,7 @@ from omegaconf import DictConfig
 
 from safari_bench.cli.schema import register, root
 
-__all__ = ["configurations", "grid"]
+__all__ = ["configurations", "count", "grid"]
 
 
 def grid(params: Mapping[str, Any] | None, words: Sequence[str]) -> list[Override]:
@@ -19,6 +20,14 @@ def grid(params: Mapping[str, Any] | None, words: Sequence[str]) -> list[Overrid
     found = {str(key): f"{key}={value}" for key, value in (params or {}).items()}
     found |= {word.split("=", 1)[0]: word for word in words if "=" in word}
     return OverridesParser.create().parse_overrides(list(found.values()))
+
+
+def count(sweeper: DictConfig, words: Sequence[str]) -> int:
+    """How many jobs a sweep has: of a sweeper that draws settings, as many as it says."""
+    if "n_trials" in sweeper:
+        return int(sweeper.n_trials)
+    overrides = grid(sweeper.params, words)
+    return prod(len(list(o.sweep_string_iterator())) for o in overrides if o.is_sweep_override())
 
 
 def configurations(words: Sequence[str]) -> Iterator[DictConfig]:

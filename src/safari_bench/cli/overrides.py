@@ -4,22 +4,18 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
-__all__ = ["bind", "jobs"]
-
-_MULTIRUN = {"-m", "--multirun"}
+__all__ = ["bind", "choices", "jobs"]
 
 
 def bind(words: Sequence[str]) -> list[str]:
     """Let a value wait for the group it is of.
 
-    In `-m sampler=ddrm,ddnm sampler.eta=0.85` Hydra would first set eta on the sampler of the primary config, which is
+    In `sampler=ddrm,ddnm sampler.eta=0.85` Hydra would first set eta on the sampler of the primary config, which is
     neither of the two and has none. As a sweep over one value it is set in each job, after the job's sampler.
     """
-    if not _MULTIRUN & set(words):
-        return list(words)
     try:
         parsed = {word: override for word, override in _parsed(words)}
     except HydraException:
@@ -34,6 +30,27 @@ def _spread(word: str, override: Override, groups: set[str]) -> str:
     if not (dot and value and group in groups) or override.is_sweep_override() or override.is_delete():
         return word
     return f"{override.get_key_element()}=choice({value})"
+
+
+def choices(words: Sequence[str]) -> Iterator[list[str]]:
+    """The overrides of jobs of a sweep in which every option of a group that is swept over is chosen once.
+
+    The first job, then for each further option one that differs from the first in this option alone.
+    """
+    parser, first, others = OverridesParser.create(), [], []
+    for word in words:
+        override = parser.parse_override(word)
+        if not override.is_sweep_override():
+            first.append(word)
+        elif override.is_discrete_sweep() and not isinstance(override.value(), Glob):
+            key = override.get_key_element()
+            here, *rest = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if "." not in override.key_or_group:
+                others += [(len(first), value) for value in rest]
+            first.append(here)
+    yield first
+    for place, value in others:
+        yield [*first[:place], value, *first[place + 1 :]]
 
 
 def jobs(words: Sequence[str]) -> Iterator[list[str]]:

@@ -23,11 +23,11 @@ def set_precision(prior: Any, precision: str, device: torch.device) -> None:
         ConfigError: the device, or a prior without a network, has no such arithmetic.
     """
     if precision in _HALF and not isinstance(prior, UNetPrior):
-        raise ConfigError(f"precision={precision} is of a prior's network, and this prior has none; say precision=fp32")
+        raise ConfigError(f"precision={precision} needs a network prior, and this one has none; say precision=fp32")
     if precision in ("tf32", "fp16") and device.type != "cuda":
-        raise ConfigError(f"precision={precision} is arithmetic of GPUs, and this device is {device.type}; say fp32")
+        raise ConfigError(f"precision={precision} needs a GPU, and this device is {device.type}; say precision=fp32")
     if precision == "bf16" and not machine.has_bf16(device):
-        raise ConfigError(f"precision=bf16: this {device.type} does not compute in bfloat16 itself; say precision=fp32")
+        raise ConfigError(f"precision=bf16: this {device.type} has no bfloat16 arithmetic; say precision=fp32")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if isinstance(prior, UNetPrior):
         prior.network.autocast = _HALF.get(precision)

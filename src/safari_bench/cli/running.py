@@ -12,12 +12,16 @@ from omegaconf import DictConfig
 
 from safari_bench.cli import sweeps
 from safari_bench.cli.compose import jobs
+from safari_bench.cli.endings import JobReport
+from safari_bench.cli.schema import register
+from safari_bench.cli.tables import kept_when_interrupted, scores_of, write
 from safari_bench.cli.tuning import objective
 from safari_bench.ledger import CellBusy
-from safari_bench.reports import build, refuse_mixture, render_text
 from safari_bench.runner import Outcome, run_cell
 
-__all__ = ["FAILED", "Interrupt", "run", "tabulate"]
+__all__ = ["FAILED", "Interrupt", "run"]
+
+register()  # the processes of a launcher import this module and compose a configuration, but never call main
 
 #: images that failed, of each cell that this process computed.
 FAILED: list[int] = []
@@ -48,19 +52,23 @@ def run(cfg: DictConfig) -> float | None:
     """One job: the cells of one configuration. In a sweep it returns what a sweeper that learns is to make small."""
     sweep = sweeps.current()
     if sweep is None or HydraConfig.get().mode is not RunMode.MULTIRUN:
-        _cells(cfg, None)
-        tabulate(Path(cfg.output) / cfg.name)
+        folder = Path(cfg.output) / cfg.name
+        with kept_when_interrupted(folder):
+            outcome = _cells(cfg, None)
+        if outcome is not None:
+            print(scores_of(outcome.folder))
+        write(folder)
         return None
     value = math.inf
     with sweep.job(HydraConfig.get().job.num) as report:
         outcome = _cells(cfg, report)
         if outcome and "direction" in HydraConfig.get().sweeper:
             metric, value = objective(cfg.objective, outcome.folder)
-            print(f"{report.label}objective {metric}, to be made small: {value:.4f}")
+            print(f"{report.label}objective: {metric} = {abs(value):.4g}")
     return value
 
 
-def _cells(cfg: DictConfig, report: sweeps.JobReport | None) -> Outcome | None:
+def _cells(cfg: DictConfig, report: JobReport | None) -> Outcome | None:
     """Computes the cells of a configuration. In a sweep, none stops the next.
 
     Returns:
@@ -69,8 +77,6 @@ def _cells(cfg: DictConfig, report: sweeps.JobReport | None) -> Outcome | None:
     label, outcome = report.label if report else "", None
     with Interrupt("the batch in hand, to keep its rows") as interrupt:
         found = jobs(cfg, lambda: interrupt.requested, label)
-        if report is None:  # a sweep may well be of several tables
-            refuse_mixture(found[0].folder, [(job.cell_folder, job.run) for job in found])
         for job in found:
             what = f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}"
             place, outcome = (str(job.cell_folder), f"{what} {job.run['run_id']}"), None
@@ -89,7 +95,7 @@ def _cells(cfg: DictConfig, report: sweeps.JobReport | None) -> Outcome | None:
                 report.failed(*place, error)
                 continue
             if report:
-                report.note(sweeps.ending(outcome, place[1]))
+                report.came_back(outcome, place[1])
             if outcome.attempted or not report or job.sampler_name != "degraded":  # in a sweep, said once is enough
                 _report(outcome, what)
             FAILED.append(outcome.counts.get("failed", 0))
@@ -108,10 +114,3 @@ def _report(outcome: Outcome, what: str) -> None:
         print(f"  {reason}", file=sys.stderr)
     for note in outcome.notes:
         print(f"{what}: {note}", file=sys.stderr)
-
-
-def tabulate(*folders: Path, all_published: bool = False) -> None:
-    """Write the tables of run folders, as of one, and print them; see `tables.render_text`."""
-    written = build(*folders)
-    print(render_text(*folders, legend=False, all_published=all_published))
-    print(f"in {written[0].parent}: {', '.join(path.name for path in written)}; table1.md explains the columns")

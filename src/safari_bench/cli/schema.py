@@ -9,19 +9,17 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from beartype.door import is_bearable
 from hydra.core.config_store import ConfigStore
-from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
+from safari_bench.cli import allow, settings
+from safari_bench.cli.conf import root
+from safari_bench.errors import ConfigError
+
 __all__ = ["Config", "ConfigError", "check", "checked_loggers", "register", "root"]
-
-
-class ConfigError(Exception):
-    """The configuration cannot be run, for a reason a person can mend."""
 
 
 class Precision(Enum):
@@ -99,6 +97,7 @@ class Config:
 
     name: str = "default"
     seed: int = 0
+    settings: str = "tuned"  # tuned | paper | a file of conf/tuned, see `settings`
     precision: Precision = Precision.fp32
     objective: str = "haarpsi"  # what a sweeper that learns makes best
     output: str = "results"
@@ -110,13 +109,7 @@ class Config:
     metrics: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)  # a node for each logger; csv needs none
     compute: ComputeConfig = field(default_factory=ComputeConfig)
-    training: dict[str, Any] = field(default_factory=dict)  # safari-bench train, see experiments/train_prior.yaml
-
-
-def root() -> Path:
-    """The folder that holds conf/ and experiments/: the package's if installed from a wheel, else the checkout's."""
-    package = Path(__file__).resolve().parents[1]
-    return package if (package / "conf").is_dir() else package.parents[1]
+    training: dict[str, Any] = field(default_factory=dict)  # see experiments/train_prior.yaml
 
 
 def _at_size(small: Any, large: Any, *, _root_: Any) -> Any:
@@ -128,6 +121,7 @@ def _at_size(small: Any, large: Any, *, _root_: Any) -> Any:
 def register() -> None:
     """Make the schema and the resolvers known to Hydra. Safe to call again."""
     ConfigStore.instance().store(name="config_schema", node=Config)
+    settings.register()
     OmegaConf.register_new_resolver("root", lambda: str(root()), replace=True)
     OmegaConf.register_new_resolver("at_size", _at_size, replace=True)
 
@@ -139,8 +133,9 @@ def check(cfg: DictConfig) -> dict[str, Any]:
         the resolved configuration, with whole numbers made floats where a float is expected: zeta=1 is zeta=1.0.
 
     Raises:
-        ConfigError: a top-level key that does not exist (`+key=1` gets past Hydra), a value that is still missing, or
-            an argument of a `_target_` that it does not take or whose type is wrong.
+        ConfigError: a `_target_` that is not allowed, see `allow.find`; a top-level key that does not exist (`+key=1`
+            gets past Hydra), a value that is still missing, or an argument of a `_target_` that it does not take or
+            whose type is wrong.
     """
     for key in cfg:
         if key not in Config.__dataclass_fields__:
@@ -149,6 +144,8 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     if missing:
         raise ConfigError(f"{missing[0]} has no value; give one on the command line: {missing[0]}=...")
     values: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    allow.refuse_foreign(values)
+    values["sampler"].pop("about", None)  # what tables read from the file; no argument, and not part of the run id
     for group in ("dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
     for key in ("data", "recipe"):
@@ -179,7 +176,10 @@ def unknown_key(key: str, known: Mapping[str, Any] | list[str], where: str = "")
 
 
 def _checked_node(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    target = get_object(node["_target_"])
+    target = allow.find(node["_target_"], path)
+    if inspect.isabstract(target):
+        lacking = ", ".join(sorted(vars(target)["__abstractmethods__"]))
+        raise ConfigError(f"{path}._target_: {node['_target_']} lacks {lacking}; write what is missing")
     function = target.__init__ if inspect.isclass(target) else target
     parameters, hints = inspect.signature(target).parameters, get_type_hints(function)
     checked = dict(node)

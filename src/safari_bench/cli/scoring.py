@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from safari_bench import __version__, machine
 from safari_bench.cli.compose import device_of, limit, suite_of
 from safari_bench.cli.schema import ConfigError, check, root
+from safari_bench.ledger import Place, places
 from safari_bench.runner import Rescored, rescore
 
 __all__ = ["score_run"]
@@ -21,7 +22,7 @@ def score_run(cfg: DictConfig, folder: Path) -> None:
         DataError, LedgerError: see `runner.rescore`.
     """
     values = check(cfg)
-    cells = sorted(path.parent for path in folder.glob("*/*/*/*/run.json"))
+    cells = [place.folder for place in places(folder)]
     if not cells:
         raise ConfigError(f"{folder} holds no cells; expected a run folder, results/<name>")
     limit(values["compute"])
@@ -29,7 +30,7 @@ def score_run(cfg: DictConfig, folder: Path) -> None:
     suite = suite_of(values["metrics"])
     facts = {"version": __version__, "machine": machine.describe(device, root())}
     for number, cell in enumerate(cells, start=1):
-        what = f"[{number}/{len(cells)}] {' '.join(cell.parts[-4:])}"
+        what = f"[{number}/{len(cells)}] {' '.join(Place.of(cell).key)}"
         _report(what, rescore(cell, suite, facts, device, f"{what} "))
 
 

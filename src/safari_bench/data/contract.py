@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from safari_bench.errors import DataError, TooFew
+
 __all__ = ["DataError", "Dataset", "Pixels", "Record", "TooFew"]
 __all__ += ["description", "digest", "first", "records_digest"]
 
@@ -16,23 +18,6 @@ __all__ += ["description", "digest", "first", "records_digest"]
 Pixels = NDArray[np.uint8]
 
 T = TypeVar("T")
-
-
-class DataError(ValueError):
-    """Images, or the request for them, are not as they should be. Says what, got, expected and remedy."""
-
-
-class TooFew(DataError):
-    """Some of the images asked for are there, but not all.
-
-    Attributes:
-        got: how many there are.
-        wanted: how many were asked for.
-    """
-
-    def __init__(self, message: str, got: int, wanted: int) -> None:
-        super().__init__(message)
-        self.got, self.wanted = got, wanted
 
 
 @dataclass(frozen=True)

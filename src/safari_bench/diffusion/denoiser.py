@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from safari_bench.diffusion.schedule import Schedule
+from safari_bench.errors import NotFinite
 from safari_bench.shapes import Image
 
 __all__ = [
@@ -114,21 +115,6 @@ class VDenoiser(_NetworkDenoiser):
 
     def _x0(self, x_t: Tensor, output: Tensor, abar: float) -> Tensor:
         return math.sqrt(abar) * x_t - math.sqrt(1 - abar) * output
-
-
-class NotFinite(Exception):
-    """A sampler's iterate holds NaN or infinity.
-
-    Attributes:
-        images: places in the batch.
-    """
-
-    def __init__(self, images: list[int], where: str) -> None:
-        super().__init__(
-            f"the sampler's image is not finite at {where}; a smaller step size or weight of the method usually helps "
-            "(sampler.zeta of DPS, sampler.lr of DAPS and RED-diff), or sampler.clip=true where it has that"
-        )
-        self.images = images
 
 
 def check_finite(x: Image, where: str) -> None:

@@ -18,7 +18,7 @@ from safari_bench.shapes import Image
 __all__ = ["Schedule", "Spacing", "Variance"]
 
 Spacing = Literal["uniform", "leading", "quadratic"]
-Variance = Literal["fixed_small", "fixed_large", "learned_range"]
+Variance = Literal["auto", "fixed_small", "fixed_large", "learned_range"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +100,9 @@ class Schedule:
         Args:
             z: standard normal draws.
             variance: `fixed_small` is the posterior variance beta~, `fixed_large` is beta'; `learned_range`
-                interpolates their logarithms by var_fraction (1 gives beta').
-            var_fraction: what a learned-variance prior predicts, mapped to [0, 1]; used by `learned_range` only.
+                interpolates their logarithms by var_fraction (1 gives beta'). `auto` is `learned_range` where there
+                is a var_fraction, and `fixed_small` where there is none.
+            var_fraction: what a learned-variance prior predicts, mapped to [0, 1], or None.
         Raises:
             ValueError: `learned_range` without var_fraction.
         """
@@ -114,6 +115,8 @@ class Schedule:
 
     def _ddpm_sd(self, t: int, s: int, variance: Variance, var_fraction: Tensor | None) -> float | Tensor:
         abar_t, abar_s = self.abar(t), self.abar(s)
+        if variance == "auto":
+            variance = "fixed_small" if var_fraction is None else "learned_range"
         large = 1.0 - abar_t / abar_s
         small = large * (1.0 - abar_s) / (1.0 - abar_t)
         if variance == "fixed_small":

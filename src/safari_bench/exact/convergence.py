@@ -22,7 +22,7 @@ from safari_bench.exact.trial import Trial, from_gaussian
 from safari_bench.operators import AveragePool, Denoising, LinearOperator, RandomInpainting
 from safari_bench.priors.gaussian import GaussianPrior, Spectrum
 from safari_bench.rng import Streams
-from safari_bench.samplers import MMPS, PiGDM
+from safari_bench.samplers import MMPS, PiGDM, Problem
 
 __all__ = ["CLAIMS", "Order", "orders", "output_moments"]
 
@@ -121,7 +121,8 @@ def output_moments(trial: Trial, sampler: _Sampler) -> tuple[Tensor, Tensor]:
     def run(streams: _Units) -> Tensor:
         y = trial.y.expand(len(streams), *trial.y.shape[1:]).contiguous()
         operator = trial.operators(len(streams), torch.float64)
-        return sampler.restore(y, operator, trial.sigma_y, trial.prior, streams, iter).detach().flatten(1)
+        problem = Problem(y=y, operator=operator, sigma_y=trial.sigma_y, streams=streams)
+        return sampler.restore(problem, trial.prior, iter).detach().flatten(1)
 
     counted = _Units(1)
     run(counted)

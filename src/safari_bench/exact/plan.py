@@ -81,7 +81,6 @@ class Section:
 
     Args:
         name: e.g. "gaussian-64".
-        title: what a reader calls it.
         settings: what enters every key besides the task's and the method's.
         truth: trial -> its scores.
         criterion: the score that values are tuned by: the least is the best.
@@ -92,7 +91,6 @@ class Section:
     """
 
     name: str
-    title: str
     settings: Mapping[str, Any]
     truth: Callable[[Trial], Truth]
     criterion: str

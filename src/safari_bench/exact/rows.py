@@ -49,7 +49,7 @@ def grouped(rows: Sequence[Row], *columns: str) -> dict[tuple[Any, ...], list[Ro
     return groups
 
 
-def to_csv(rows: Sequence[Row]) -> bytes:
-    """Six digits, nan where there is no number."""
-    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
+def to_csv(rows: Sequence[Row], digits: int = 6) -> bytes:
+    """As CSV, with so many significant digits and nan where there is no number."""
+    text = pd.DataFrame(rows).to_csv(index=False, float_format=f"%.{digits}g", na_rep="nan", lineterminator="\n")
     return text.encode()

@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from safari_bench.diffusion import NotFinite
 from safari_bench.exact.plan import Method, Section, Task, Truth
-from safari_bench.exact.rows import Row, Rows
+from safari_bench.exact.rows import Row, Rows, to_csv
 from safari_bench.exact.trial import Trial
-from safari_bench.ledger import run_id
+from safari_bench.ledger import run_id, write_atomic
 from safari_bench.operators import Unsupported
 from safari_bench.samplers import Sampler
 from safari_bench.samplers.contract import Pairs
 
-__all__ = ["EXACT", "planned_points", "points", "run", "tunings", "work"]
+__all__ = ["EXACT", "collect", "planned_points", "points", "run", "tunings", "work"]
 
 #: the name of the rows of exact draws, which show what a perfect sampler would score
 EXACT = "exact draws"
@@ -44,6 +44,23 @@ def run(sections: Sequence[Section], folder: Path, *, quiet: bool = False) -> No
     with tqdm(total=total, unit="step", disable=True if quiet else None, smoothing=0.05) as bar:
         for section, task in todo:
             _Runner(section, task, folder, bar).run()
+
+
+def collect(sections: Sequence[Section], folder: Path) -> int:
+    """Gather the rows of all tasks in exact.csv, mixture.csv and tuning.csv; returns how many points are missing.
+
+    Raises:
+        LedgerError: a file cannot be written.
+    """
+    found = [(section, points(section, folder)) for section in sections]
+    for name, rows in (
+        ("exact", [row for section, of in found if not section.mixture for row in of]),
+        ("mixture", [row for section, of in found if section.mixture for row in of]),
+        ("tuning", [row for section in sections for row in tunings(section, folder)]),
+    ):
+        if rows:
+            write_atomic(folder / f"{name}.csv", to_csv(rows))
+    return sum(planned_points(section) - len(of) for section, of in found)
 
 
 def points(section: Section, folder: Path) -> list[Row]:

@@ -11,11 +11,11 @@ import torch
 
 from safari_bench.diffusion import Counted, Denoiser, check_finite
 from safari_bench.exact.mirrored import Mirrored
-from safari_bench.operators import LinearOperator, Unsupported
+from safari_bench.operators import LinearOperator
 from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.priors.mixture import MixturePrior
 from safari_bench.rng import Streams
-from safari_bench.samplers import Sampler
+from safari_bench.samplers import Problem, Sampler
 from safari_bench.samplers.contract import Progress
 from safari_bench.shapes import Image, Measurement
 
@@ -95,14 +95,13 @@ class Trial:
         """
         ids = [self.image] * samples
         operator = self.operator(self.shape, Streams(self.seed, _DATASET, ids, self.device))
-        if not isinstance(operator, sampler.requires):
-            raise Unsupported(f"needs a {sampler.requires.__name__}; {type(operator).__name__} is not one")
-        sampler.check(operator)
+        sampler.admit(operator)
         kind = Mirrored if mirrored else Streams
         streams = kind(self.seed, _DATASET, [f"{self.image} draw {i}" for i in range(samples)], self.device)
         y = self.y.float().to(self.device).expand(samples, *self.y.shape[1:]).contiguous()
         denoiser, start = Counted(self.prior), time.process_time()
-        x_hat = sampler.restore(y, operator, self.sigma_y, denoiser, streams, progress)
+        problem = Problem(y=y, operator=operator, sigma_y=self.sigma_y, streams=streams)
+        x_hat = sampler.restore(problem, denoiser, progress)
         seconds = (time.process_time() - start) / samples if self.device == "cpu" else math.nan
         check_finite(x_hat, "the end")
         return Run(x_hat.double().cpu(), denoiser.nfe, denoiser.n_backward, seconds)

@@ -12,16 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from safari_bench.errors import CellBusy
 from safari_bench.ledger.files import LedgerError, make_folder, unwritable, write_atomic
 from safari_bench.ledger.rows import Row, amended, checked, finished, from_csv, from_json, to_csv, to_frame, to_json
 from safari_bench.ledger.run import SCHEMA, damaged, listing, read_run
 from safari_bench.ledger.spec import difference, run_id
 
 __all__ = ["Cell", "CellBusy"]
-
-
-class CellBusy(LedgerError):
-    """Another live process works on this cell."""
 
 
 class Cell:

@@ -4,13 +4,11 @@ import errno
 import os
 from pathlib import Path
 
+from safari_bench.errors import LedgerError
+
 __all__ = ["LedgerError", "make_folder", "unwritable", "write_atomic"]
 
 _FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "quota used up", errno.EFBIG: "file-size limit reached"}
-
-
-class LedgerError(Exception):
-    """The files of a cell and what is asked of them do not agree, or they cannot be written."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from safari_bench.ledger import HEAD
+from safari_bench.errors import LoggerError
+from safari_bench.ledger import HEAD, Place
 
 __all__ = ["LoggerError", "Pace", "pictures", "required", "running", "score_columns"]
-
-
-class LoggerError(Exception):
-    """A logger cannot do what was asked of it; said before anything is sampled."""
 
 
 class Pace:
@@ -75,6 +72,7 @@ def pictures(cell: Path, run: Mapping[str, Any], image_file: str) -> tuple[Path 
     Args:
         run: the contents of run.json, which name the folder of the references.
     """
-    both = cell / "images" / image_file, cell.parents[2] / str(run["references"]) / image_file
+    place = Place.of(cell)
+    both = place.images / image_file, place.references(run) / image_file
     restored, reference = (path if image_file and path.is_file() else None for path in both)
     return restored, reference

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from safari_bench.ledger import Place
 from safari_bench.loggers.contract import Pace, pictures, required, running
 
 __all__ = ["TensorBoard"]
@@ -71,4 +72,5 @@ class TensorBoard:
 
 
 def _folder(cell: Path) -> Path:
-    return cell.parents[3] / "tensorboard" / "-".join(cell.parts[-4:])
+    place = Place.of(cell)
+    return place.run_folder / "tensorboard" / "-".join(place.key)

@@ -14,6 +14,7 @@ from urllib.request import getproxies
 import numpy as np
 import pandas as pd
 
+from safari_bench.ledger import Place
 from safari_bench.loggers.contract import LoggerError, Pace, pictures, required, running, score_columns
 
 __all__ = ["WeightsAndBiases", "run_name"]
@@ -118,7 +119,7 @@ class WeightsAndBiases:
         return self.folder / "wandb" / "finished" / run_name(run)
 
     def _begin(self, cell: Path, run: Mapping[str, Any]) -> Any:
-        dataset, task, sampler = cell.parts[-4:-1]
+        dataset, task, sampler, _ = Place.of(cell).key
         try:
             return self._wandb.init(
                 project=self.project,

@@ -15,12 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from safari_bench.errors import WeightsError
+
 __all__ = ["BACKBONES", "Absent", "Backbone", "Found", "WeightsError", "checked", "find", "folders", "library"]
 __all__ += ["remedy", "state"]
-
-
-class WeightsError(ValueError):
-    """A file of weights is not the published one, cannot be read, or cannot be fetched."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Degradations y = A x + n: forward models, their adjoints and decompositions, and the noise laws with their units."""
 
 from safari_bench.operators.blur import AnisotropicBlur, GaussianBlur, UniformBlur
+from safari_bench.operators.check import Verdict, check
 from safari_bench.operators.coding import Jpeg, Quantization
 from safari_bench.operators.colorization import Colorization
 from safari_bench.operators.contract import LinearOperator, Operator, SVDOperator, Unsupported
@@ -40,7 +41,9 @@ __all__ = [
     "Speckle",
     "UniformBlur",
     "Unsupported",
+    "Verdict",
     "WalshCompressedSensing",
+    "check",
     "conjugate_gradients",
     "make_noise",
     "prox",

@@ -5,21 +5,21 @@ method treats image i of its argument with them. Operators that are the same for
 of 1.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from safari_bench.errors import Unsupported
 from safari_bench.rng import Streams
 from safari_bench.shapes import Image, Measurement, PerImage, Spectrum
 
-__all__ = ["LinearOperator", "Operator", "SVDOperator", "Unsupported"]
-
-
-class Unsupported(Exception):
-    """This pair of method and task cannot work, for the reason given. Becomes a row, never a traceback."""
+__all__ = ["LinearOperator", "Operator", "SVDOperator", "Unsupported", "join"]
 
 
 class Operator(ABC):
@@ -43,13 +43,18 @@ class Operator(ABC):
     def A(self, x: Image) -> Measurement:
         """The noiseless measurement of x, differentiable in x."""
 
-    @abstractmethod
     def baseline(self, y: Measurement) -> Image:
-        """What a reader would put beside a restoration: y as an image, with no prior.
+        """What a reader would put beside a restoration: y as an image, with no prior. By default y itself.
 
         Raises:
-            Unsupported: if y has no such picture.
+            Unsupported: y has no such picture. The default raises this unless y has the shape of an image.
         """
+        if self.image_like and tuple(y.shape[1:]) == self.image_shape:
+            return y
+        raise Unsupported(
+            f"{type(self).__name__}: y has shape {tuple(y.shape[1:])}, which is no picture of {self.image_shape}; "
+            "write baseline(y) to show one"
+        )
 
     @property
     def observed(self) -> Tensor | None:
@@ -67,15 +72,20 @@ class Operator(ABC):
 
 
 class LinearOperator(Operator):
-    """A forward model that is linear in x."""
+    """A forward model that is linear in x. A subclass must write A alone; adjoint and pinv have slower defaults."""
 
-    @abstractmethod
     def adjoint(self, y: Measurement) -> Image:
-        """A^T y: <A x, y> = <x, A^T y>."""
+        """A^T y: <A x, y> = <x, A^T y>. By default the vector-Jacobian product of A."""
+        with torch.enable_grad():
+            x = torch.zeros(len(y), *self.image_shape, device=y.device, dtype=y.dtype, requires_grad=True)
+            (found,) = torch.autograd.grad(self.A(x), x, y, create_graph=y.requires_grad)
+        return found
 
-    @abstractmethod
     def pinv(self, y: Measurement) -> Image:
-        """A^+ y, the least-squares solution of least norm."""
+        """A^+ y, the least-squares solution of least norm. By default from conjugate gradients on A^T A."""
+        from safari_bench.operators.solvers import least_squares  # which imports this module
+
+        return least_squares(self, y)
 
     def baseline(self, y: Measurement) -> Image:
         """A^+ y, unless a task has a better picture to show."""
@@ -146,3 +156,57 @@ class SVDOperator(LinearOperator):
         if not isinstance(value, Tensor):
             return value
         return value.reshape(-1, *[1] * (self.gains.ndim - 1))
+
+
+_Kind = TypeVar("_Kind", bound=Operator)
+
+
+def join(operators: Sequence[_Kind], device: torch.device, dtype: torch.dtype) -> _Kind:
+    """The operator of a batch, made of the operators of its images. It measures image i as operators[i] does.
+
+    A tensor that is the same in all operators is kept once. Other tensors must have a leading dimension of 1, and are
+    concatenated along it. Lists, tuples and dictionaries are joined by item. Other objects are the first operator's.
+
+    Args:
+        operators: of one class, for one image each.
+        device, dtype: where and in which floating type the batch is computed; bases stay complex.
+    Raises:
+        TypeError: something differs between the images and is no tensor with a leading dimension of 1.
+    """
+    first = operators[0]
+    joined = copy.copy(first)
+    for name in vars(first):
+        if isinstance(getattr(type(first), name, None), cached_property):
+            delattr(joined, name)  # made again from what is joined
+        else:
+            values = [getattr(operator, name) for operator in operators]
+            setattr(joined, name, _joined(values, f"{type(first).__name__}.{name}", device, dtype))
+    joined.batch, joined.device, joined.dtype = len(operators), device, dtype
+    return joined
+
+
+def _joined(values: list[Any], name: str, device: torch.device, dtype: torch.dtype) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        whole = first if all(torch.equal(v, first) for v in values[1:]) else _concatenated(values, name)
+        real_or_complex = dtype.to_complex() if whole.is_complex() else dtype
+        return whole.to(device, real_or_complex if whole.is_complex() or whole.is_floating_point() else whole.dtype)
+    if isinstance(first, nn.Module):
+        return copy.deepcopy(first).to(device, dtype)
+    if isinstance(first, dict):
+        return {key: _joined([v[key] for v in values], f"{name}[{key!r}]", device, dtype) for key in first}
+    if isinstance(first, list | tuple):
+        items = enumerate(zip(*values, strict=True))
+        return type(first)([_joined(list(item), f"{name}[{i}]", device, dtype) for i, item in items])
+    if isinstance(first, np.ndarray | int | float | str) and not all(np.array_equal(v, first) for v in values[1:]):
+        raise TypeError(f"{name} differs between images; hold what is drawn per image as tensors of shape (b, ...)")
+    return first
+
+
+def _concatenated(tensors: list[Tensor], name: str) -> Tensor:
+    if any(tensor.ndim == 0 or len(tensor) != 1 for tensor in tensors):
+        raise TypeError(
+            f"{name} differs between images and has shape {tuple(tensors[0].shape)} for one; expected (1, ...): hold "
+            "what is drawn per image as tensors of shape (b, ...)"
+        )
+    return torch.cat(tensors)

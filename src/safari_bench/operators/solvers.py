@@ -25,7 +25,7 @@ from torch import Tensor
 from safari_bench.operators.contract import LinearOperator, SVDOperator
 from safari_bench.shapes import Image, Measurement, PerImage
 
-__all__ = ["conjugate_gradients", "prox", "solve"]
+__all__ = ["conjugate_gradients", "least_squares", "prox", "solve"]
 
 #: what `conjugate_gradients` spends unless told otherwise
 ITERATIONS = 500
@@ -116,6 +116,15 @@ def prox(operator: LinearOperator, y: Measurement, x: Image, rho: PerImage | flo
     if isinstance(operator, SVDOperator):
         return operator.prox(y, x, rho)
     return x + operator.adjoint(solve(operator, y - operator.A(x), rho))
+
+
+def least_squares(operator: LinearOperator, y: Measurement) -> Image:
+    """A^+ y = (A^T A)^+ A^T y for an operator that has no pinv of its own: no more accurate than `RTOL` allows.
+
+    Args:
+        y: (b, *m).
+    """
+    return _symmetric(lambda b: conjugate_gradients(lambda x: operator.adjoint(operator.A(x)), b), operator.adjoint(y))
 
 
 def _pseudo_solve(operator: LinearOperator, r: Measurement) -> Measurement:

@@ -10,11 +10,9 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor
 
+from safari_bench.errors import PriorError
+
 __all__ = ["PriorError", "named", "require", "sha256_of", "torch_weights"]
-
-
-class PriorError(Exception):
-    """A prior's files are missing, damaged, or not what was asked for."""
 
 
 def require(path: Path, source: str) -> None:

@@ -52,9 +52,9 @@ def load(
         num_channels, num_res_blocks, channel_mult, attention_resolutions, learn_sigma, use_scale_shift_norm,
         resblock_updown: what the weights should turn out to be; None takes what they are.
             attention_resolutions are sides of feature maps in pixels.
-        num_heads: attention heads, or None if their number follows from num_head_channels.
-        num_head_channels: channels per attention head, or None if num_heads says how many heads there are. The weights
-            do not tell; 64 in the networks of the paper.
+        num_heads: attention heads of every layer, used where num_head_channels is None.
+        num_head_channels: channels per attention head, or None. It wins over num_heads, as in the official code. The
+            weights do not tell; 64 in the networks of the paper.
         use_new_attention_order: which of two layouts the attention weights have; the weights do not tell either.
         noise_schedule: linear is the one that is known.
         source: where to get the file, for the messages that say it is missing or not the right one.
@@ -64,6 +64,7 @@ def load(
     """
     if noise_schedule != "linear":
         raise PriorError(f"prior.noise_schedule: got {noise_schedule}, expected linear, the one that samplers know")
+    num_heads = None if num_head_channels is not None else num_heads  # as in the official code
     heads = _heads(num_heads, num_head_channels)
     path = Path(checkpoint)
     expected = {
@@ -102,10 +103,8 @@ def load(
 
 def _heads(number: int | None, channels: int | None) -> Callable[[int], int]:
     """The number of attention heads as a function of the number of channels."""
-    if (number is None) == (channels is None):
-        raise PriorError(
-            f"prior.num_heads={number} with prior.num_head_channels={channels}; expected one of them, the other null"
-        )
+    if number is None and channels is None:
+        raise PriorError("prior.num_heads and prior.num_head_channels are both null; expected a number for one of them")
 
     def heads(width: int) -> int:
         count = number or width // (channels or 1)

@@ -54,7 +54,7 @@ def choose(run_folder: Path, metric: str = "haarpsi") -> list[Choice]:
         TableError: see `records.load`; a cell is not of tuning images; no cell has the metric.
     """
     groups: dict[tuple[str, str, str], list[Line]] = {}
-    for line in lines(load(Path(run_folder), one_prior=False)):
+    for line in lines(load(Path(run_folder))):
         record = line.first
         split = record.spec["dataset"].get("split")
         if split != "tuning":

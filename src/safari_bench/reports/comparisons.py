@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
 from safari_bench.reports.records import Line
 from safari_bench.reports.vocabulary import Metric, metric
@@ -44,7 +45,7 @@ def compare(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
     """
     numbers: dict[tuple[Any, ...], Any] = {(f.dataset, f.task, f.metric, f.sampler): f for f in table.itertuples()}
     found: list[tuple[Any, ...]] = []
-    for place, group in groupby(lines, key=lambda line: (line.first.dataset, line.first.task)):
+    for place, group in groupby(lines, key=lambda line: (line.first.dataset, line.first.heading)):
         members = list(group)
         labels = [line.first.label for line in members]
         rows = pd.concat([line.rows.assign(label=line.first.label) for line in members], ignore_index=True)
@@ -85,7 +86,8 @@ def permutation(m: Metric, a: np.ndarray, b: np.ndarray) -> float:
         b: the other method's scores of the same images.
 
     Returns:
-        Exact for up to EXACT images, else from DRAWS exchanges (the same ones whenever n is the same); NaN for n = 0.
+        Exact for up to EXACT images, as that of scipy.stats.permutation_test. Else from DRAWS exchanges, the same ones
+        whenever n is the same, which SciPy's would not be. NaN for n = 0.
     """
     if len(a) == 0:
         return float("nan")
@@ -100,11 +102,10 @@ def permutation(m: Metric, a: np.ndarray, b: np.ndarray) -> float:
 
 def holm(p: Sequence[float]) -> np.ndarray:
     """Holm's step-down correction of p-values, in their order. NaN stays NaN and does not count."""
-    values = np.asarray(p, dtype=float)
-    order = np.argsort(values)[: int(np.isfinite(values).sum())]  # NaN sorts last
-    corrected = np.full(len(values), np.nan)
-    factors = len(order) - np.arange(len(order))
-    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * factors))
+    corrected = np.array(p, dtype=float)
+    finite = np.isfinite(corrected)
+    if finite.any():
+        corrected[finite] = multipletests(corrected[finite], method="holm")[1]
     return corrected
 
 

@@ -1,4 +1,4 @@
-"""Curves and scatters, one panel for each dataset and task. The same rows give the same bytes."""
+"""Curves and scatters, one panel for each dataset and heading. The same rows give the same bytes."""
 
 import io
 import math
@@ -17,11 +17,12 @@ from safari_bench.reports.pictures import load, radial_power, restoration
 from safari_bench.reports.records import Line
 from safari_bench.reports.vocabulary import SAMPLERS, metric, rank
 
-__all__ = ["cost", "distortion", "spectrum"]
+__all__ = ["Styles", "axis_label", "cost", "distortion", "error_bar", "panels", "spectrum"]
 
 _COLUMNS = 4  # panels side by side
 _PANEL = 3.0, 2.6  # inches
 _LETTER, _LEADING = 0.085, 0.16  # inches: a wide letter and a line of the legend
+_TITLE = 36  # letters of a panel's title that fit above it; longer ones are set smaller
 _MARKERS = "osD^v<>PX*"  # none that reads like another at four points
 _MOST = 64  # images that a spectrum is averaged over: the first ones of the dataset
 _REFERENCE = "reference"
@@ -41,12 +42,12 @@ def distortion(lines: Sequence[Line], table: pd.DataFrame) -> bytes:
         lines: as `records.lines` gives them.
         table: their `statistics.summary`.
     """
-    return _panels(lines, [_scatter(table, "psnr", "haarpsi")])
+    return panels(_titled(lines), [_scatter(table, "psnr", "haarpsi")])
 
 
 def cost(lines: Sequence[Line], table: pd.DataFrame) -> bytes:
     """Quality against cost: mean HaarPSI over calls of the prior and over seconds per image. A PNG."""
-    return _panels(lines, [_scatter(table, "nfe", "haarpsi"), _scatter(table, "seconds", "haarpsi")])
+    return panels(_titled(lines), [_scatter(table, "nfe", "haarpsi"), _scatter(table, "seconds", "haarpsi")])
 
 
 def spectrum(lines: Sequence[Line]) -> bytes:
@@ -72,7 +73,7 @@ def spectrum(lines: Sequence[Line]) -> bytes:
         axes.set_ylim(max(low, -30), min(high, 30))  # a smooth picture would flatten the rest
         axes.set(xlabel="frequency / Nyquist", ylabel="dB over reference")
 
-    return _panels(lines, [power, excess])
+    return panels(_titled(lines), [power, excess])
 
 
 def _scatter(table: pd.DataFrame, across: str, up: str) -> Plot:
@@ -81,15 +82,15 @@ def _scatter(table: pd.DataFrame, across: str, up: str) -> Plot:
     def plot(axes: Axes, panel: Sequence[Line], styles: Styles) -> None:
         shown: dict[str, tuple[Any, Any]] = {}
         for line in panel:
-            place = line.first.dataset, line.first.task, line.first.label
+            place = *_place(line), line.first.label
             x, y = numbers.get((*place, across)), numbers.get((*place, up))
             if x is not None and y is not None and x.n and y.n:
                 shown[place[2]] = x, y
-                errors = [_error(x) if metric(across).interval else None, _error(y)]
+                errors = [error_bar([x]) if metric(across).interval else None, error_bar([y])]
                 axes.errorbar(
                     x.mean, y.mean, errors[1], errors[0], elinewidth=0.6, linestyle="none", **styles[place[2]]
                 )
-        axes.set(xlabel=_axis(across), ylabel=_axis(up))
+        axes.set(xlabel=axis_label(across), ylabel=axis_label(up))
         axes.margins(x=0.1)
         if across == "nfe":
             axes.set_xscale("symlog", linthresh=1)  # methods without a prior are at 0
@@ -137,12 +138,14 @@ def _ends(found: Any) -> tuple[float, float]:
     return found.mean, found.mean
 
 
-def _error(found: Any) -> np.ndarray | None:
-    ends = np.array([[found.mean - found.ci_low], [found.ci_high - found.mean]])
+def error_bar(found: Sequence[Any]) -> np.ndarray | None:
+    """How far the intervals of some means reach below and above them, (2, n); None unless all have one."""
+    ends = np.array([[f.mean - f.ci_low for f in found], [f.ci_high - f.mean for f in found]])
     return ends.clip(min=0) if np.isfinite(ends).all() else None
 
 
-def _axis(name: str) -> str:
+def axis_label(name: str) -> str:
+    """What stands along the axis of a score."""
     return {"seconds": "seconds per image", "nfe": "calls of the prior (NFE)", "psnr": "PSNR in dB"}.get(
         name, metric(name).title
     )
@@ -176,7 +179,7 @@ def _curve(power: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _place(line: Line) -> tuple[str, str]:
-    return line.first.dataset, line.first.task
+    return line.first.dataset, line.first.heading
 
 
 def _tasks(lines: Sequence[Line]) -> dict[tuple[str, str], list[Line]]:
@@ -196,21 +199,29 @@ def _styles(lines: Sequence[Line]) -> Styles:
     return styles
 
 
-def _panels(lines: Sequence[Line], plots: Sequence[Plot]) -> bytes:
-    """One panel for each task, the plots of a task below each other; one legend for all."""
-    tasks, styles = _tasks(lines), _styles(lines)
-    across = min(_COLUMNS, len(tasks))
-    down = math.ceil(len(tasks) / across) * len(plots)
+def _titled(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    return {f"{dataset}: {task}": panel for (dataset, task), panel in _tasks(lines).items()}
+
+
+def panels(groups: Mapping[str, Sequence[Line]], plots: Sequence[Plot]) -> bytes:
+    """One panel for each group, the plots of a group below each other; one legend for all. A PNG.
+
+    Args:
+        groups: title of a panel -> its lines.
+    """
+    styles = _styles([line for group in groups.values() for line in group])
+    across = min(_COLUMNS, len(groups))
+    down = math.ceil(len(groups) / across) * len(plots)
     with mpl.rc_context(_LOOK):
         figure, grid = _empty(across, down, list(styles))
         for (row, column), axes in np.ndenumerate(grid):
             number = row // len(plots) * across + column
-            if number >= len(tasks):
+            if number >= len(groups):
                 axes.set_axis_off()
                 continue
-            (dataset, task), panel = list(tasks.items())[number]
+            title, panel = list(groups.items())[number]
             plots[row % len(plots)](axes, panel, styles)
-            axes.set_title(f"{dataset}: {task}" if row % len(plots) == 0 else "")
+            axes.set_title(title if row % len(plots) == 0 else "", fontsize=9.6 * min(1, _TITLE / len(title)))
         handles = {
             text: handle for axes in grid.flat for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
         }

@@ -51,7 +51,7 @@ def draw(lines: Sequence[Line], images_per_task: int) -> bytes | None:
         TableError: a picture cannot be read.
     """
     rows: list[tuple[str, dict[str, _Tile]]] = []
-    for _, group in groupby(lines, key=lambda line: (line.first.dataset, line.first.task)):
+    for _, group in groupby(lines, key=lambda line: (line.first.dataset, line.first.heading)):
         rows += _rows(list(group), images_per_task)
     pictures = [t.picture for _, tiles in rows for t in tiles.values() if isinstance(t.picture, Image.Image)]
     if not pictures:
@@ -82,7 +82,7 @@ def _rows(group: list[Line], count: int) -> list[tuple[str, dict[str, _Tile]]]:
             word = {"unsupported": "n/s", "failed": "failed"}.get(status, NOTHING)
             below = _psnr(line, image) if picture else ""
             tiles[line.first.label] = _Tile(_shown(picture, window) if picture else word, below)
-        found.append((f"{first.dataset}\n{first.task}\n{image}", tiles))
+        found.append((f"{first.dataset}\n{first.heading}\n{image}", tiles))
     return found
 
 

@@ -7,16 +7,12 @@ import unicodedata
 from collections.abc import Sequence
 
 from safari_bench.reports.comparisons import BEST, LIKE_BEST
-from safari_bench.reports.layout import Part, Sheet
-from safari_bench.reports.report import BEST_MEANS, LIKE_BEST_MEANS, Report
+from safari_bench.reports.layout import Part
+from safari_bench.reports.report import Report
+from safari_bench.reports.templates import fill
 
 __all__ = ["render"]
 
-_HEAD = r"""\documentclass{article}
-\usepackage[a3paper,landscape,margin=15mm]{geometry}
-\usepackage{booktabs}
-\begin{document}
-"""
 _COMMANDS = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -42,34 +38,7 @@ _SIGNS = {BEST: r"\textbf{%s}", LIKE_BEST: r"\underline{%s}", "": "%s"}
 
 def render(report: Report) -> str:
     """The document: one page for each table, and a legend."""
-    captions = report.captions()
-    pages = [
-        _table(sheet, f"{sheet.dataset}: {sheet.title}. {' '.join(captions[sheet.dataset])}")
-        for sheet in report.sheets()
-    ]
-    signs = [rf"\textbf{{bold}}: {_text(BEST_MEANS)}", rf"\underline{{underlined}}: {_text(LIKE_BEST_MEANS)}"]
-    body = "\n\n".join([*map(_text, report.legend()), *signs])
-    legend = f"\\section*{{{_text(report.name)}: how to read this}}\n\\setlength{{\\parindent}}{{0pt}}\n{body}\n"
-    return _HEAD + "\\clearpage\n".join([*pages, legend]) + "\\end{document}\n"
-
-
-def _table(sheet: Sheet, caption: str) -> str:
-    body = [" & ".join([_text(label), *map(_entry, entries)]) for label, entries in sheet.rows]
-    lines = [
-        r"\begin{table}[ht]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{_text(caption)}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(sheet.head)}}}",
-        r"\toprule",
-        " & ".join(["sampler", *map(_text, sheet.head)]) + r" \\",
-        r"\midrule",
-        *(line + r" \\" for line in body),
-        r"\bottomrule",
-        r"\end{tabular}",
-        *(rf"\par\medskip ({number}) {_text(note)}" for number, note in enumerate(sheet.notes, start=1)),
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    return fill("table1.tex.j2", {"tex": _text, "tex_entry": _entry}, report=report)
 
 
 def _entry(parts: Sequence[Part]) -> str:

@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
+from safari_bench.reports.columns import settings_name
 from safari_bench.reports.comparisons import BEST, Marks
 from safari_bench.reports.records import Line, Record
 from safari_bench.reports.vocabulary import FACTS, NOTHING, Metric, headline, metric
@@ -55,7 +56,7 @@ def sheets(lines: Sequence[Line], table: pd.DataFrame, ranks: pd.DataFrame, mark
     for dataset, of_dataset in groupby(lines, key=lambda line: line.first.dataset):
         members = list(of_dataset)
         yield from _overview(members, numbers, ranks[ranks.dataset == dataset], marks)
-        for task, of_task in groupby(members, key=lambda line: line.first.task):
+        for task, of_task in groupby(members, key=lambda line: line.first.heading):
             group = list(of_task)
             names = table.metric[(table.dataset == dataset) & (table.task == task)]
             yield _of_task(group, [metric(name) for name in dict.fromkeys(names)], numbers, marks)
@@ -64,14 +65,17 @@ def sheets(lines: Sequence[Line], table: pd.DataFrame, ranks: pd.DataFrame, mark
 def dataset_caption(lines: Sequence[Line]) -> str:
     """What the lines of one dataset have in common."""
     records = [record for line in lines for record in line.records]
-    runs = _distinct(r.run_folder.resolve().name for r in records)
+    numbers = _shared(lines, lambda record: str(record.spec.get("numbers", "")))
+    runs = _distinct(r.place.run_folder.resolve().name for r in records)
     said = {
         "runs": runs if len(runs) > 1 else [],
-        "images": [str(len(lines[0].ids))],
+        "images": _distinct(len(line.ids) for line in lines),
         "prior": [name for name in _distinct(r.spec.get("prior", {}).get("name") for r in records) if name != "none"],
         "seed": _distinct(r.spec.get("seed") for r in records),
         "prior calls an image": _calls(records),
-        "precision": _precisions(lines),
+        "precision": _shared(lines, lambda record: str(record.spec.get("precision"))),
+        "settings": _shared(lines, settings_name),
+        "version of the numbers": numbers if len(numbers) > 1 else [],
         "computed on": _distinct(_machine(r.run.get("machine", {})) for r in records),
     }
     for key in dict.fromkeys(key for r in records for key in r.run.get("caption", {})):
@@ -79,14 +83,13 @@ def dataset_caption(lines: Sequence[Line]) -> str:
     return " · ".join(f"{key}: {', '.join(values)}" for key, values in said.items() if values)
 
 
-def _precisions(lines: Sequence[Line]) -> list[str]:
-    """The most frequent one first; of any other, the methods."""
+def _shared(lines: Sequence[Line], said: Callable[[Record], str]) -> list[str]:
+    """What is said of most cells first; of anything else, the methods."""
     methods: dict[str, list[str]] = {}
-    for line in lines:
-        for record in line.records:
-            methods.setdefault(str(record.spec.get("precision")), []).append(record.sampler)
-    first, *others = sorted(methods, key=lambda precision: -len(methods[precision]))
-    return [first, *(f"{precision} ({', '.join(dict.fromkeys(methods[precision]))})" for precision in others)]
+    for record in (record for line in lines for record in line.records if said(record)):
+        methods.setdefault(said(record), []).append(record.sampler)
+    first, *others = sorted(methods, key=lambda word: -len(methods[word])) or [""]
+    return [first, *(f"{word} ({', '.join(dict.fromkeys(methods[word]))})" for word in others)] if first else []
 
 
 def _calls(records: Sequence[Record]) -> list[str]:
@@ -101,7 +104,8 @@ def _calls(records: Sequence[Record]) -> list[str]:
 
 def different_measurements(lines: Sequence[Line]) -> int:
     """How many (task, seed, image) were not seen as the same y by every sampler."""
-    rows = pd.concat([r.rows for line in lines for r in line.records], ignore_index=True)
+    found = [r.rows.assign(task=r.heading) for line in lines for r in line.records]
+    rows = pd.concat(found, ignore_index=True)
     rows = rows[rows.y_sha256 != ""]
     return int((rows.groupby(["task", "seed", "image_id"]).y_sha256.nunique() > 1).sum())
 
@@ -128,7 +132,7 @@ def _noises(lines: Sequence[Line]) -> str:
     """The noise of every task, with its unit; once if it is the same, else with the tasks it is of."""
     tasks: dict[str, list[str]] = {}
     for line in lines:
-        tasks.setdefault(_noise(line.first.spec["task"]), []).append(line.first.task)
+        tasks.setdefault(_noise(line.first.spec["task"]), []).append(line.first.heading)
     if len(tasks) == 1:
         return next(iter(tasks))
     return "; ".join(f"{noise} ({', '.join(dict.fromkeys(names))})" for noise, names in tasks.items())
@@ -139,13 +143,13 @@ def _overview(
 ) -> Iterator[Sheet]:
     """The headline scores of every sampler on every task, and its mean rank; nothing if there is one task only."""
     dataset = lines[0].first.dataset
-    tasks = list(dict.fromkeys(line.first.task for line in lines))
+    tasks = list(dict.fromkeys(line.first.heading for line in lines))
     held = Counter(key[3] for key, found in numbers.items() if key[0] == dataset and found.n)
     # a score that only some cells have compares nothing: they were scored with other weights or by another version
     shown = [metric(name) for name in headline([name for name in held if held[name] >= held["psnr"]])]
     if len(tasks) < 2 or not shown:
         return
-    by_place = {(line.first.task, line.first.label): line for line in lines}
+    by_place = {(line.first.heading, line.first.label): line for line in lines}
     rows = []
     for label in dict.fromkeys(line.first.label for line in lines):
         entries = []
@@ -158,7 +162,8 @@ def _overview(
                 parts = [Part(_value(line, m, f).split(" ")[0], mark[m.name]) for m, f in found if f is not None]
             entries.append(list(dict.fromkeys(parts)))
         rows.append((label, [*entries, _mean_ranks(ranks, label, shown)]))
-    title = f"All tasks, {_noises(lines)}: {' / '.join(m.heading for m in shown)}"
+    split = any(line.first.facet for line in lines)  # the headings say enough
+    title = f"All tasks{'' if split else f', {_noises(lines)}'}: {' / '.join(m.heading for m in shown)}"
     yield Sheet(dataset, title, [*tasks, "mean rank"], rows)
 
 
@@ -176,7 +181,7 @@ def _of_task(
     lines: Sequence[Line], metrics: Sequence[Metric], numbers: Mapping[tuple[Any, ...], Any], marks: Marks
 ) -> Sheet:
     first = lines[0].first
-    place = first.dataset, first.task
+    place = first.dataset, first.heading
     notes: dict[str, int] = {}
     rows = []
     for line in lines:
@@ -187,7 +192,7 @@ def _of_task(
             for m in metrics
         ]
         rows.append((" ".join([label, *numbered]), entries))
-    title = f"{first.task}, {_noise(first.spec['task'])}"
+    title = f"{first.heading}, {_noise(first.spec['task'])}"
     return Sheet(first.dataset, title, [m.heading for m in metrics], rows, list(notes))
 
 

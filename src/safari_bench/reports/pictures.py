@@ -32,7 +32,7 @@ def restoration(line: Line, image: str) -> tuple[Path | None, str]:
         return None, ""
     row = rows.iloc[0]
     file = row.image_file if row.status == "ok" else ""
-    return (line.first.folder / "images" / file if file else None), str(row.status)
+    return (line.first.place.images / file if file else None), str(row.status)
 
 
 def radial_power(picture: np.ndarray) -> np.ndarray:

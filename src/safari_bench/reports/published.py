@@ -15,16 +15,12 @@ import pandas as pd
 from tabulate import tabulate
 
 from safari_bench.reports.records import Line
+from safari_bench.reports.registered import published_name
+from safari_bench.reports.templates import fill
 from safari_bench.reports.vocabulary import METRICS
 
 __all__ = ["Comparison", "compare", "published", "render_published", "same_protocol"]
 
-#: sampler of this suite -> method as the papers call it. Presets such as dps_author_code count as their method.
-_METHODS = {
-    "dps": "DPS", "mcg": "MCG", "ddrm": "DDRM", "ddnm": "DDNM", "diffpir": "DiffPIR", "daps": "DAPS", "tv": "ADMM-TV",
-    "ilvr": "Score-SDE (ILVR)", "pnp_admm": "PnP-ADMM",
-}  # fmt: skip
-_PRESETS = ("_author_code", "_dps_paper")
 #: methods that share a name with what is here, and what sets them apart
 _OTHERWISE = {
     "PnP-ADMM": "a DnCNN denoises there, the diffusion prior here",
@@ -82,7 +78,7 @@ def compare(lines: Sequence[Line], table: pd.DataFrame) -> list[Comparison]:
     found: list[Comparison] = []
     for fact in published().to_dict("records"):
         row = {str(name): value for name, value in fact.items()}
-        pairs = [_pair(row, line, table) for line in lines if _method(line) == row["method"] and _kind(line, row)]
+        pairs = [_pair(row, line, table) for line in lines if _comparable(line, row)]
         same = [pair for pair in pairs if not pair.reasons]
         nearest = sorted(pairs, key=lambda pair: len(pair.reasons))[:1]
         found += same or nearest or [Comparison(row, "", "", math.nan, ("not measured here",))]
@@ -96,21 +92,11 @@ def render_published(lines: Sequence[Line], table: pd.DataFrame, *, everything: 
         everything: also those of another protocol, each with what differs.
     """
     found = compare(lines, table)
-    same = [pair for pair in found if not pair.reasons]
-    parts = []
-    if same:
-        head = ["dataset", "task", "sampler", "metric", "here", "published", "difference", "source"]
-        parts += ["## Published values of the same protocol", _table([_beside(pair) for pair in same], head)]
-        parts += [
-            "difference: here minus published. Protocols agree in what papers state, of a method's settings in its "
-            "number of calls; nobody else's masks, kernels, noise draws and choice of ImageNet's pictures are known."
-        ]
-    if everything:
-        others = [pair for pair in found if pair.reasons]
-        head = ["dataset", "task", "method", "metric", "published", "source", "why it does not compare"]
-        rows = [[*_described(pair.row, "method"), pair.row["source"], "; ".join(pair.reasons)] for pair in others]
-        parts += ["## Published values of other protocols", _table(rows, head)]
-    return "\n\n".join(parts) + "\n" if parts else ""
+    same = [_beside(pair) for pair in found if not pair.reasons]
+    others = [
+        [*_described(pair.row, "method"), pair.row["source"], "; ".join(pair.reasons)] for pair in found if pair.reasons
+    ]
+    return fill("published.md.j2", {"pipe": _table}, same=same, others=others if everything else [])
 
 
 def same_protocol(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
@@ -125,8 +111,8 @@ def same_protocol(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
-    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True)
+def _table(rows: Sequence[Sequence[str]], head: str) -> str:
+    return tabulate(rows, head.split("|"), tablefmt="pipe", disable_numparse=True)
 
 
 def _beside(pair: Comparison) -> list[str]:
@@ -140,21 +126,16 @@ def _described(row: Mapping[str, Any], *names: str) -> list[str]:
     return [row["dataset"], task, *(row[name] for name in names), row["metric"], f"{row['value']:g}"]
 
 
-def _method(line: Line) -> str | None:
-    name = line.first.sampler
-    for preset in _PRESETS:
-        name = name.removesuffix(preset)
-    return _METHODS.get(name)
-
-
-def _kind(line: Line, row: Mapping[str, Any]) -> bool:
-    """Whether a line is of the published value's dataset and kind of task."""
+def _comparable(line: Line, row: Mapping[str, Any]) -> bool:
+    """Whether a line is of the published value's method, dataset and kind of task."""
+    if published_name(line.first.sampler) != row["method"]:
+        return False
     return bool(line.first.dataset == row["dataset"] and line.first.task.startswith(row["task"]))
 
 
 def _pair(row: Mapping[str, Any], line: Line, table: pd.DataFrame) -> Comparison:
     first = line.first
-    chosen = table[(table.dataset == first.dataset) & (table.task == first.task)]
+    chosen = table[(table.dataset == first.dataset) & (table.task == first.heading)]
     chosen = chosen[(chosen.sampler == first.label) & (chosen.metric == row["metric"])]
     n = int(chosen.n.iloc[0]) if len(chosen) else 0
     here = float(chosen["mean"].iloc[0]) if len(chosen) else math.nan
@@ -168,7 +149,7 @@ def _pair(row: Mapping[str, Any], line: Line, table: pd.DataFrame) -> Comparison
     calls = line.rows["nfe"].mean() if "nfe" in line.rows else math.nan
     if math.isfinite(row["nfe"]) and math.isfinite(calls) and calls != row["nfe"]:
         reasons.append(f"{calls:g} calls of the network here, {row['nfe']:g} there")
-    return Comparison(row, first.label, first.task, here, tuple(reasons))
+    return Comparison(row, first.label, first.heading, here, tuple(reasons))
 
 
 def _of_images(row: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:

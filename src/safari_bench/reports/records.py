@@ -1,7 +1,7 @@
-"""The cells of a run folder, in the order of the tables, after checking that they may stand in one table."""
+"""The cells of run folders, in the order of the tables, each with the name of its table and of its line."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -10,51 +10,67 @@ from typing import Any
 
 import pandas as pd
 
-from safari_bench.ledger import Cell, LedgerError, attached, flatten, run_id
+from safari_bench.errors import TableError
+from safari_bench.ledger import LedgerError, Place, Stored, cells, latest, run_id
+from safari_bench.reports.facets import Facet, facets, heading, order
 from safari_bench.reports.variants import name_variants
-from safari_bench.reports.vocabulary import SAMPLERS, TASKS, rank
+from safari_bench.reports.vocabulary import MEASUREMENT, SAMPLERS, TASKS, rank
 
-__all__ = ["Line", "Record", "TableError", "lines", "load", "refuse_mixture"]
-
-
-class TableError(Exception):
-    """A run folder of which no honest table can be made."""
+__all__ = ["Line", "Record", "TableError", "lines", "load"]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One cell.
+    """One cell in one table.
 
     Args:
         label: the sampler's name, with the keys that tell its configurations apart where there are several.
         run: the contents of run.json.
         rows: what there is of it, in the dataset's order.
         sets: the contents of set_scores.json, see `metrics.SetScores`; empty if there is none.
+        facet: what sets its table apart from others of the task, see `facets`.
+        heading: the task with its facet. Tables, marks, ranks and tests are of one dataset and heading.
     """
 
-    folder: Path
-    dataset: str
-    task: str
-    sampler: str
+    place: Place
     label: str
     run: Mapping[str, Any]
     rows: pd.DataFrame
     sets: Mapping[str, Any] = field(default_factory=dict)
+    facet: Facet = field(default_factory=dict)
+    heading: str = ""
 
     @property
-    def run_folder(self) -> Path:
-        """results/<name>."""
-        return self.folder.parents[3]
+    def dataset(self) -> str:
+        return self.place.dataset
 
-    def reference(self, image_file: str) -> Path:
-        """The picture of the clean image. run.json names the folder; an older one does not, and all sets shared one."""
-        return self.folder.parents[2] / str(self.run.get("references", "reference")) / image_file
+    @property
+    def task(self) -> str:
+        return self.place.task
+
+    @property
+    def sampler(self) -> str:
+        return self.place.sampler
+
+    @property
+    def folder(self) -> Path:
+        """The cell's folder; a cell read from an archive has none."""
+        return self.place.folder
+
+    @property
+    def is_measurement(self) -> bool:
+        """Whether its pictures are the measurements themselves, as the baseline that restores nothing shows them."""
+        return self.sampler == MEASUREMENT
 
     @property
     def spec(self) -> Mapping[str, Any]:
         """The resolved configuration."""
         spec: Mapping[str, Any] = self.run["spec"]
         return spec
+
+    def reference(self, image_file: str) -> Path:
+        """The picture of the clean image."""
+        return self.place.references(self.run) / image_file
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ class Line:
 
     @property
     def first(self) -> Record:
-        """The cell of the lowest seed; dataset, task, label and noise are those of all."""
+        """The cell of the lowest seed; dataset, heading, label and noise are those of all."""
         return self.records[0]
 
     @property
@@ -88,85 +104,58 @@ class Line:
         return found
 
 
-def load(*folders: Path, one_prior: bool = True) -> list[Record]:
-    """Every cell of the run folders, finished or not, sorted by dataset, task, sampler, configuration and seed.
+def load(*folders: Path) -> list[Record]:
+    """Every cell of the run folders, finished or not, sorted by dataset, task, facet, sampler, configuration and seed.
 
-    Of a cell that several folders hold, the one with most images restored counts, the first named where they are even.
-
-    Args:
-        one_prior: whether all cells of a dataset must use the same prior, as far as they use one.
+    Of a cell that is there several times, the one with most images restored counts, see `ledger.latest`.
+    A cell of a method without a prior comes once for every facet that it stands in.
 
     Raises:
-        TableError: there is no such folder; it holds no cell; a file in it is damaged; or cells of one dataset name saw
-            different images or used different priors, or cells of one task name different degradations.
+        TableError: there is no such folder; it holds no cell; or a file in it is damaged.
     """
-    cells: dict[tuple[str, ...], Record] = {}
-    for folder in map(Path, folders):
-        paths = sorted(folder.glob("*/*/*/*/run.json"))
-        if not paths:
-            raise _nothing(folder)
-        for record in (_record(path.parent) for path in paths):
-            key = record.dataset, record.task, record.sampler, str(record.run["run_id"])
-            if key not in cells or _restored(record) > _restored(cells[key]):
-                cells[key] = record
-    found = list(cells.values())
-    _check_comparable(found, one_prior)
-    found.sort(key=lambda r: (r.dataset, rank(r.task, TASKS), rank(r.sampler, SAMPLERS)))
+    every = latest(cell for folder in folders for cell in _cells(Path(folder)))
+    found = [Record(cell.place, cell.place.sampler, cell.run, cell.rows, cell.sets) for cell in every]
+    found.sort(key=lambda r: (r.dataset, rank(r.task, TASKS)))
     named = []
-    for _, group in groupby(found, key=lambda r: (r.dataset, r.task, r.sampler)):
-        named += _with_labels(list(group))
+    for _, of_task in groupby(found, key=lambda r: (r.dataset, r.task)):
+        split = sorted(_split(list(of_task)), key=lambda r: (order(r.facet), r.heading, rank(r.sampler, SAMPLERS)))
+        for _, group in groupby(split, key=lambda r: (r.heading, r.sampler)):
+            named += _with_labels(list(group))
     return named
-
-
-def refuse_mixture(folder: Path, planned: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
-    """Refuse cells that would cost a run folder its table, before they are computed.
-
-    Args:
-        planned: folder and contents of run.json of each.
-
-    Raises:
-        TableError: naming what differs.
-    """
-    paths = Path(folder).glob("*/*/*/*/run.json")
-    try:
-        present = [_bare(path.parent, Cell.at(path.parent).run()) for path in sorted(paths)]
-        _check_comparable(present)
-    except (LedgerError, TableError):
-        return  # there is no table to lose
-    _check_comparable([*present, *(_bare(place, run) for place, run in planned)])
-
-
-def _bare(folder: Path, run: Mapping[str, Any]) -> Record:
-    dataset, task, sampler = folder.parts[-4:-1]
-    return Record(folder, dataset, task, sampler, sampler, run, pd.DataFrame())
 
 
 def lines(records: list[Record]) -> Iterator[Line]:
     """The lines of the tables, in order. `records` as load returns them."""
-    for _, group in groupby(records, key=lambda r: (r.dataset, r.task, r.sampler, r.label)):
+    for _, group in groupby(records, key=lambda r: (r.dataset, r.heading, r.sampler, r.label)):
         yield Line(tuple(group))
 
 
-def _restored(record: Record) -> int:
-    return int((record.rows.status == "ok").sum())
-
-
-def _record(folder: Path) -> Record:
-    dataset, task, sampler = folder.parts[-4:-1]
+def _cells(folder: Path) -> list[Stored]:
     try:
-        cell = Cell.at(folder)
-        sets = attached(folder, "set_scores")
-        return Record(folder, dataset, task, sampler, sampler, cell.run(), cell.rows(), sets)
+        found = list(cells(folder))
     except LedgerError as error:
         raise TableError(str(error)) from error
+    if not found:
+        raise _nothing(folder)
+    return found
 
 
-def _with_labels(cells: list[Record]) -> list[Record]:
-    """The cells of one sampler on one task, labelled and in order; those that differ in seed alone share a label."""
-    specs = {_identity(cell): _unseeded(cell.spec) for cell in cells}
-    named = name_variants(cells[0].sampler, specs)
-    cells = sorted(cells, key=lambda cell: (named[_identity(cell)][1], _identity(cell), cell.spec.get("seed", 0)))
-    return [replace(cell, label=named[_identity(cell)][0]) for cell in cells]
+def _split(of_task: list[Record]) -> list[Record]:
+    """The cells of one dataset and task, each once for every facet that it stands in."""
+    places = facets([record.spec for record in of_task])
+    return [
+        replace(record, facet=facet, heading=heading(record.task, facet))
+        for record, found in zip(of_task, places, strict=True)
+        for facet in found
+    ]
+
+
+def _with_labels(group: list[Record]) -> list[Record]:
+    """The cells of one sampler in one table, labelled and in order; those that differ in seed alone share a label."""
+    specs = {_identity(cell): _unseeded(cell.spec) for cell in group}
+    named = name_variants(group[0].sampler, specs)
+    group = sorted(group, key=lambda cell: (named[_identity(cell)][1], _identity(cell), cell.spec.get("seed", 0)))
+    return [replace(cell, label=named[_identity(cell)][0]) for cell in group]
 
 
 def _identity(cell: Record) -> str:
@@ -181,39 +170,13 @@ def _nothing(folder: Path) -> TableError:
     place = folder if folder.is_dir() else folder.parent
     there = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
     what = f"{folder} holds no cells" if folder.is_dir() else f"there is no folder {folder}"
+    kept = [name for name in there if name.endswith(".csv")]
+    if folder.is_dir() and kept:
+        return TableError(
+            f"{what}: its rows were not kept, so its tables cannot be rebuilt; its means are in {', '.join(kept)}"
+        )
     shown = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "") if there else "nothing"
     return TableError(
-        f"{what}; expected a run folder, results/<name>, with <dataset>/<task>/<sampler>/<run id>/run.json below it; "
-        f"{place} holds: {shown}"
+        f"{what}; expected a run folder, results/<name>, with <dataset>/<task>/<sampler>/<run id>/run.json or "
+        f"cells.json.gz below it; {place} holds: {shown}"
     )
-
-
-def _check_comparable(found: list[Record], one_prior: bool = True) -> None:
-    """One dataset name, one set of images and one prior; one task name, one degradation."""
-    seen: dict[tuple[str, ...], tuple[dict[str, Any], Record]] = {}
-    for record in found:
-        task = {f"task.{key}": value for key, value in flatten(record.spec["task"]).items()}
-        # geometry scales with the images, so it may change from dataset to dataset; noise may not
-        noise = {key: value for key, value in task.items() if not key.startswith("task.operator")}
-        images = {"dataset.manifest_sha256": record.spec["dataset"].get("manifest_sha256")}
-        for name, facts in (
-            (("images of dataset", record.dataset), images),
-            (("noise of task", record.task), noise),
-            (("operator of task", record.task, "on", record.dataset), task),
-            *([(("prior on dataset", record.dataset), _prior(record))] if one_prior and _prior(record) else []),
-        ):
-            before, other = seen.setdefault(name, (facts, record))
-            keys = [k for k in {**before, **facts} if before.get(k) != facts.get(k)]
-            if keys:
-                said = "; ".join(f"{k} is {before.get(k)!r} and {facts.get(k)!r}" for k in keys)
-                raise TableError(
-                    f"two cells cannot stand in one table, because the {' '.join(name)} differs: {said} "
-                    f"(in {other.folder} and {record.folder}); make a table of each alone, in folders of their own: "
-                    "another name="
-                )
-
-
-def _prior(record: Record) -> dict[str, Any]:
-    """What the prior's node says; nothing for methods that use none."""
-    prior = record.spec.get("prior", {})
-    return {} if prior.get("name") == "none" else flatten(prior, "prior")

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
 
-from safari_bench.reports.comparisons import ALPHA, DRAWS, EXACT, NOT_TESTABLE, Marks, compare, marks
+from safari_bench.reports.comparisons import Marks, compare, marks
 from safari_bench.reports.layout import Sheet, dataset_caption, different_measurements, sheets
 from safari_bench.reports.records import Line, Record, lines, load
-from safari_bench.reports.statistics import RESAMPLES, ranks, summary
-from safari_bench.reports.vocabulary import NOTHING, metric
+from safari_bench.reports.statistics import ranks, summary
+from safari_bench.reports.vocabulary import Metric, metric
 
-__all__ = ["BEST_MEANS", "LIKE_BEST_MEANS", "Report", "report"]
+__all__ = ["Report", "report"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Report:
         """Every table, as text without markup."""
         return list(sheets(self.lines, self.table, self.ranks, self.marks))
 
+    @cached_property
     def captions(self) -> dict[str, list[str]]:
         """dataset -> what its lines have in common, then warnings."""
         found = {}
@@ -51,34 +53,10 @@ class Report:
                 found[dataset].append(said)
         return found
 
-    def legend(self) -> list[str]:
-        """One line for every column and sign, without those of the marks."""
-        known = [metric(name) for name in dict.fromkeys(self.table.metric)]
-        said = [f"{m.heading}: {m.meaning}" for m in known]
-        if any(m.learned for m in known):
-            said += [
-                "n/a: the weights of this score were not found; `safari-bench weights` says which file goes where, "
-                "then `safari-bench score RUN metrics=perceptual` fills in the column"
-            ]
-        return [
-            *said,
-            "↑ higher is better, ↓ lower is better, → nearer to that number is better",
-            f"±: half the 95 % bootstrap interval of the mean over images, {RESAMPLES} resamples; its ends: table1.csv",
-            "mean rank: over the tasks, 1 is best; without a score, or scored on fewer images than others, a sampler "
-            f"shares the last places; {NOTHING}: not run on every task",
-            f"n/s: not supported, failed: no image worked, {NOTHING}: not computed or not finite",
-            "without the diffusion prior: degraded (the measurement as a picture), tv (total variation), biharmonic "
-            "(holes filled from their rims), wiener (the posterior mean under a stationary Gaussian)",
-        ]
-
-
-#: what the two marks mean, for the renderers to put after their own sign.
-BEST_MEANS = "the best of a column, among lines scored on equally many images"
-LIKE_BEST_MEANS = (
-    "not distinguishable from the best: paired permutation test on the same images and measurements, Holm-corrected "
-    f"over the column, at {ALPHA:.0%} (exact up to {EXACT} images, else {DRAWS} exchanges). Not marked where even the "
-    f'clearest difference could not pass; comparisons.csv says "{NOT_TESTABLE}" there'
-)
+    @property
+    def metrics(self) -> list[Metric]:
+        """The columns of the tables."""
+        return [metric(name) for name in dict.fromkeys(self.table.metric)]
 
 
 def report(folders: Sequence[Path]) -> Report:

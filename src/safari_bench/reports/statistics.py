@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from scipy.stats import bootstrap, rankdata
 
 from safari_bench.ledger import COST, HEAD
+from safari_bench.reports.columns import of_record
 from safari_bench.reports.records import Line
 from safari_bench.reports.vocabulary import FACTS, METRICS, best_of, headline, metric, rank
 
@@ -18,6 +20,7 @@ __all__ = ["RESAMPLES", "interval", "per_image", "ranks", "scores", "summary", "
 #: bootstrap resamples per interval.
 RESAMPLES = 2000
 
+#: task is the line's heading, facet included
 _PLACE = ("dataset", "task", "sigma", "sigma_range", "sampler")
 
 
@@ -28,16 +31,20 @@ def scores(columns: Iterable[str]) -> list[str]:
 
 def per_image(lines: Sequence[Line]) -> pd.DataFrame:
     """All rows of all cells, whatever their status, in the order of the tables and of the dataset's images."""
-    found = []
+    found, seen, extra = [], set[Path](), dict[str, None]()
     for number, line in enumerate(lines):
         places = {image: place for place, image in enumerate(line.ids)}
-        rows = line.rows
-        found.append(rows.assign(variant=line.first.label, line=number, place=rows.image_id.map(places)))
+        for record in (record for record in line.records if record.folder not in seen):
+            seen.add(record.folder)  # a method without a prior may stand in several tables
+            more = {name: value for name, value in of_record(record, lines).items() if name not in HEAD}
+            extra |= dict.fromkeys(more)
+            rows = record.rows
+            found.append(rows.assign(variant=record.label, line=number, place=rows.image_id.map(places), **more))
     every = pd.concat(found, ignore_index=True).sort_values(["line", "place"], kind="stable")
     after = HEAD.index("sampler") + 1
-    metrics = [name for name in scores(every.columns.drop(["line", "place"])) if name not in COST]
+    metrics = [name for name in scores(every.columns.drop(["line", "place", *extra])) if name not in COST]
     facts = [name for name in FACTS if name in every]
-    return every[[*HEAD[:after], "variant", *HEAD[after:], *metrics, *facts, *COST, "image_file"]]
+    return every[[*HEAD[:after], "variant", *extra, *HEAD[after:], *metrics, *facts, *COST, "image_file"]]
 
 
 def summary(lines: Sequence[Line]) -> pd.DataFrame:
@@ -51,19 +58,19 @@ def summary(lines: Sequence[Line]) -> pd.DataFrame:
     known: dict[tuple[str, str], set[str]] = {}
     for line in lines:
         names = [*scores(line.rows.columns), *_best_over_seeds(line), *line.set_scores]
-        known.setdefault((line.first.dataset, line.first.task), set()).update(names)
+        known.setdefault((line.first.dataset, line.first.heading), set()).update(names)
     found = []
     for line in lines:
         first, images = line.first, pd.concat([_mean_over_seeds(line), _best_over_seeds(line)], axis=1)
         task = first.spec["task"]
-        for name in scores(known[first.dataset, first.task]):
+        for name in scores(known[first.dataset, first.heading]):
             values = images[name].to_numpy() if name in images else np.empty(0)
             statistics = interval(values, "/".join([*(record.run["run_id"] for record in line.records), name]))
             if name in line.set_scores:
                 statistics = _of_sets(line.set_scores[name])
             noise = task.get("sigma"), task.get("sigma_range")
             n, *rest = statistics
-            found.append((first.dataset, first.task, *noise, first.label, name, n, len(line.records), *rest))
+            found.append((first.dataset, first.heading, *noise, first.label, name, n, len(line.records), *rest))
     columns = [*_PLACE, "metric", "n", "seeds", "mean", "ci_low", "ci_high"]
     return pd.DataFrame(found, columns=columns)
 
@@ -80,11 +87,11 @@ def wide(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
     for line in lines:
         first, status = line.first, line.rows.status.value_counts()
         noise = first.spec["task"].get("sigma"), first.spec["task"].get("sigma_range")
-        row = dict(zip(_PLACE, (first.dataset, first.task, *noise, first.label), strict=True))
+        row = dict(zip(_PLACE, (first.dataset, first.heading, *noise, first.label), strict=True))
         row |= {"images": len(line.ids), "seeds": len(line.records)}
         row |= {word: int(status.get(word, 0)) for word in ("ok", "failed", "unsupported")}
         for name in names:
-            of = numbers.get((first.dataset, first.task, first.label, name))
+            of = numbers.get((first.dataset, first.heading, first.label, name))
             row |= {name: of.mean if of else math.nan, f"{name}_n": of.n if of else 0}
             row |= {f"{name}_{end}": getattr(of, end) if of else math.nan for end in ("ci_low", "ci_high")}
         found.append(row)

@@ -6,7 +6,7 @@ from typing import Any
 
 from safari_bench.ledger import flatten
 
-__all__ = ["name_variants"]
+__all__ = ["name_variants", "order_of", "shortest", "value_text"]
 
 _Key = tuple[tuple[int, float, str], ...]
 
@@ -27,16 +27,16 @@ def name_variants(sampler: str, specs: Mapping[str, Mapping[str, Any]]) -> dict[
     terse = [p for p in differing if not p.endswith(("sha256", "_target_"))]
     if len({tuple(_value(leaves, p) for p in terse) for leaves in flat.values()}) == len(flat):
         differing = terse
-    short = {p: _shortest(p, differing) for p in differing}
+    short = {p: shortest(p, differing) for p in differing}
     digits = {p: _digits([leaves[p] for leaves in flat.values() if p in leaves]) for p in differing}
     named = {}
     for key, leaves in flat.items():
         said = ", ".join(f"{short[p]}={_value(leaves, p, digits[p])}" for p in differing if p in leaves)
-        named[key] = f"{sampler} [{said}]" if said else sampler, tuple(_order(leaves.get(p)) for p in differing)
+        named[key] = f"{sampler} [{said}]" if said else sampler, tuple(order_of(leaves.get(p)) for p in differing)
     return named
 
 
-def _shortest(path: str, among: list[str]) -> str:
+def shortest(path: str, among: list[str]) -> str:
     """The last part of a dotted path, or as many as tell it from the others; "prior.name" is called "prior"."""
     ends = {p: p.removesuffix(".name").split(".") for p in among}
     for count in range(1, len(ends[path]) + 1):
@@ -52,10 +52,11 @@ def _digits(values: Sequence[Any]) -> int:
 
 
 def _value(leaves: Mapping[str, Any], path: str, digits: int = 17) -> str:
+    return value_text(leaves[path], digits) if path in leaves else ""
+
+
+def value_text(value: Any, digits: int = 17) -> str:
     """As a person would type it, a number with `digits`; text that reads as something else is quoted."""
-    if path not in leaves:
-        return ""
-    value = leaves[path]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, float):
@@ -69,7 +70,8 @@ def _value(leaves: Mapping[str, Any], path: str, digits: int = 17) -> str:
     return json.dumps(value)
 
 
-def _order(value: Any) -> tuple[int, float, str]:
+def order_of(value: Any) -> tuple[int, float, str]:
+    """Sort key of values of any kind: nothing, then numbers, then text."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return (0, 0.0, "") if value is None else (2, 0.0, str(value))
     return 1, float(value), ""

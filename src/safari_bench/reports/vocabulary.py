@@ -12,30 +12,17 @@ from typing import TypeVar
 import numpy as np
 
 from safari_bench.ledger import COST
+from safari_bench.reports.registered import order
 
-__all__ = ["FACTS", "HEADLINE", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "best_of"]
+__all__ = ["FACTS", "HEADLINE", "MEASUREMENT", "METRICS", "NOTHING", "SAMPLERS", "TASKS", "Metric", "best_of"]
 __all__ += ["headline", "metric", "rank"]
 
 #: stands where there is no number and no picture.
 NOTHING = "\N{EN DASH}"
 
-SAMPLERS: tuple[str, ...] = (
-    "degraded",
-    "tv",
-    "biharmonic",
-    "wiener",
-    "unconditional",
-    "safari",
-    "dps",
-    "ilvr",
-    "mcg",
-    "ddrm",
-    "ddnm",
-    "pigdm",
-    "mmps",
-    "diffpir",
-)
-SAMPLERS += ("pnp_admm", "reddiff", "daps")
+#: the baseline that restores nothing: its pictures are the measurements.
+MEASUREMENT = "degraded"
+SAMPLERS = order()
 TASKS: tuple[str, ...] = ("denoising", "inpaint_box", "inpaint_random", "sr_x4", "sr_avgpool_x4")
 TASKS += (
     "deblur_gaussian",

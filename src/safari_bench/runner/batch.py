@@ -15,12 +15,12 @@ from safari_bench.diffusion import Counted, NotFinite, check_finite
 from safari_bench.ledger import Cell, make_folder, write_atomic
 from safari_bench.machine import PeakMemory
 from safari_bench.metrics import data_consistency
-from safari_bench.operators.contract import Operator, Unsupported
+from safari_bench.operators.contract import Operator, Unsupported, join
 from safari_bench.rng import Streams
 from safari_bench.runner.capacity import Capacity, out_of_memory
 from safari_bench.runner.job import Job
 from safari_bench.runner.scoring import references
-from safari_bench.samplers.contract import Pairs
+from safari_bench.samplers.contract import Pairs, Problem
 from safari_bench.shapes import Image, Measurement
 
 __all__ = ["Batch"]
@@ -40,6 +40,7 @@ class Batch:
     ) -> None:
         self.job, self.cell, self.records, self.bar, self.capacity = job, cell, records, bar, capacity
         self.x = torch.stack(images)
+        self.operators: list[Operator] = []  # of each image, which made its y
         self.y: Tensor | None = None
         self._before = round(bar.n)  # images before the attempt under way
 
@@ -47,11 +48,11 @@ class Batch:
         """One row per image, in order. Pictures are on disk before the rows that name them."""
         job = self.job
         try:
-            y = [
-                job.task.measure(x, job.seed, job.dataset.name, r.id)[1]
-                for x, r in zip(self.x, self.records, strict=True)
+            measured = [
+                job.task.measure(x, job.seed, job.dataset.name, r.id) for x, r in zip(self.x, self.records, strict=True)
             ]
-            self.y = torch.cat(y).to(job.dtype)
+            self.operators = [operator for operator, _ in measured]
+            self.y = torch.cat([y for _, y in measured]).to(job.dtype)
         except Unsupported as error:
             return [self._row(i, "unsupported", str(error)) for i in range(len(self.records))]
         except ValueError as error:
@@ -90,15 +91,14 @@ class Batch:
         y = self.y[places].to(job.device)
         ids = [self.records[i].id for i in places]
         streams = Streams(job.seed, job.dataset.name, ids, job.device, job.dtype)
-        operator = job.task.operator(x.shape[1:], streams)
-        if not isinstance(operator, job.sampler.requires):
-            raise Unsupported(f"{job.sampler_name} needs a {job.sampler.requires.__name__}; {job.task.name} is not one")
-        job.sampler.check(operator)
+        operator = join([self.operators[i] for i in places], job.device, job.dtype)
+        job.sampler.admit(operator)
+        problem = Problem(y=y, operator=operator, sigma_y=job.task.noise.sigma_y, streams=streams)
 
         denoiser = Counted(job.denoiser)
         memory = PeakMemory(job.device)
         start = time.perf_counter()
-        x_hat = job.sampler.restore(y, operator, job.task.noise.sigma_y, denoiser, streams, self._progress(len(places)))
+        x_hat = job.sampler.restore(problem, denoiser, self._progress(len(places)))
         if job.device.type == "cuda":
             torch.cuda.synchronize(job.device)
         seconds = (time.perf_counter() - start) / len(places)

@@ -9,12 +9,12 @@ import torch
 
 from safari_bench.data import encode_png, to_uint8
 from safari_bench.diffusion import Counted, Denoiser, Prediction, Schedule, from_x0
-from safari_bench.ledger import Cell, LedgerError
+from safari_bench.ledger import Cell, LedgerError, Place
 from safari_bench.machine import PeakMemory
 from safari_bench.operators.contract import Operator, Unsupported
 from safari_bench.rng import Streams
 from safari_bench.runner.job import Job
-from safari_bench.samplers.contract import Sampler
+from safari_bench.samplers.contract import Problem, Sampler
 from safari_bench.shapes import Image
 
 __all__ = ["Forecast", "Timing", "calls", "forecast", "time_calls", "truth"]
@@ -101,7 +101,7 @@ def calls(sampler: Sampler, operator: Operator, schedule: Schedule) -> tuple[int
     streams = Streams(0, "forecast", ["one"])
     counted = Counted(_Standard(schedule))
     y = operator.A(streams.normal("x", operator.image_shape))
-    sampler.restore(y, operator, 0.1, counted, streams, lambda pairs: pairs)
+    sampler.restore(Problem(y=y, operator=operator, sigma_y=0.1, streams=streams), counted, lambda pairs: pairs)
     return counted.nfe, counted.n_backward
 
 
@@ -177,9 +177,7 @@ def _unsupported(job: Job) -> str:
     try:
         operator = job.task.operator(job.dataset.image_shape, streams)
         job.task.noise.check(operator)
-        if not isinstance(operator, job.sampler.requires):
-            return f"{job.sampler_name} needs a {job.sampler.requires.__name__}"
-        job.sampler.check(operator)
+        job.sampler.admit(operator)
     except Unsupported as error:
         return str(error)
     return ""
@@ -191,10 +189,10 @@ def truth(found: Forecast, folder: Path) -> Forecast:
     Args:
         folder: results/<name>.
     """
-    place = folder / found.dataset / found.task / found.sampler / found.run_id
+    place = Place(folder, found.dataset, found.task, found.sampler, found.run_id)
     try:
-        cell = Cell.at(place)
-        rows, references = cell.rows(), cell.run().get("references", "reference")
+        cell = Cell.at(place.folder)
+        rows, run = cell.rows(), cell.run()
     except LedgerError:  # nothing was run yet
         return found
     ok = rows[rows.status == "ok"]
@@ -204,8 +202,8 @@ def truth(found: Forecast, folder: Path) -> Forecast:
         true_nfe=float(ok.nfe.mean()),
         true_hours=float(ok.seconds.mean() * found.images / 3600),
         true_memory=float(ok.peak_mem_mb.max()),
-        true_disk=_megabytes(place),
-        true_references=_megabytes(folder / found.dataset / str(references)),
+        true_disk=_megabytes(place.folder),
+        true_references=_megabytes(place.references(run)),
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from safari_bench.data import Dataset
 from safari_bench.diffusion import Denoiser
+from safari_bench.ledger import Place
 from safari_bench.metrics import Suite
 from safari_bench.operators.contract import Operator
 from safari_bench.rng import Streams
@@ -117,7 +118,8 @@ class Job:
 
     @property
     def cell_folder(self) -> Path:
-        return self.folder / self.dataset.name / self.task.name / self.sampler_name / str(self.run["run_id"])
+        run_id = str(self.run["run_id"])
+        return Place(self.folder, self.dataset.name, self.task.name, self.sampler_name, run_id).folder
 
 
 @dataclass(frozen=True)

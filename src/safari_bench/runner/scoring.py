@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from safari_bench.data import DataError, digest, read_image
 from safari_bench.data.codec import from_pixels
-from safari_bench.ledger import Cell, attach, attached
+from safari_bench.ledger import Cell, Place, attach, attached
 from safari_bench.metrics import Sets, Suite
 
 __all__ = ["Rescored", "references", "rescore", "score_set"]
@@ -41,11 +41,8 @@ class Rescored:
 
 
 def references(cell: Cell) -> Path:
-    """The folder of a cell's clean pictures. Run under one name, another set of images has another folder.
-
-    run.json names it; without, it is of a version that kept one picture per file name, whichever image it was.
-    """
-    return _shared(cell) / str(cell.run().get("references", "reference"))
+    """The folder of a cell's clean pictures. Run under one name, another set of images has another folder."""
+    return Place.of(cell.folder).references(cell.run())
 
 
 def score_set(cell: Cell, sets: Sets, device: torch.device, label: str = "") -> list[str]:
@@ -63,9 +60,9 @@ def score_set(cell: Cell, sets: Sets, device: torch.device, label: str = "") -> 
     if not files:
         return []
     known = attached(cell.folder, "set_scores")
-    pictures = [cell.folder / "images" / file for file in files.values()]
-    clean = list(_references(cell).values())
-    found = sets(pictures, clean, _shared(cell) / "features", device, known, _bar(f"{label}set scores"))
+    place, clean = Place.of(cell.folder), list(_references(cell).values())
+    pictures = [place.images / file for file in files.values()]
+    found = sets(pictures, clean, place.features, device, known, _bar(f"{label}set scores"))
     if found == known:
         return []
     attach(cell.folder, "set_scores", found)
@@ -90,7 +87,7 @@ def rescore(folder: Path, suite: Suite, run: Mapping[str, Any], device: torch.de
     with cell.lock():
         before = cell.rows().set_index("image_id")
         files = _files(cell)
-        clean, images = _references(cell), cell.folder / "images"
+        clean, images = _references(cell), Place.of(folder).images
         scores = {i: _score(images / file, clean[i], suite, device) for i, file in _bar(label)(files.items())}
         outcome = _compared(before, scores)
         cell.amend(scores)
@@ -106,11 +103,6 @@ def _files(cell: Cell) -> dict[str, str]:
     rows = cell.rows()
     rows = rows[rows.status == "ok"]
     return dict(zip(rows.image_id, rows.image_file, strict=True))
-
-
-def _shared(cell: Cell) -> Path:
-    """results/<name>/<dataset>, which all cells of a dataset share."""
-    return cell.folder.parents[2]
 
 
 def _references(cell: Cell) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """One method per file, one flat loop per method."""
 
 from safari_bench.samplers.biharmonic import Biharmonic
-from safari_bench.samplers.contract import Progress, Sampler
+from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.samplers.daps import DAPS
 from safari_bench.samplers.ddnm import DDNM
 from safari_bench.samplers.ddrm import DDRM
@@ -33,6 +33,7 @@ __all__ = [
     "DiffPIR",
     "PiGDM",
     "PnPADMM",
+    "Problem",
     "Progress",
     "REDDiff",
     "Restarts",

@@ -5,7 +5,6 @@ prior is called.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,38 +12,25 @@ from skimage.restoration import inpaint_biharmonic
 
 from safari_bench.diffusion import Denoiser
 from safari_bench.operators.contract import Operator, Unsupported
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["Biharmonic"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Biharmonic:
+class Biharmonic(Sampler):
     """For masks of pixels only."""
 
-    requires: ClassVar[type] = Operator
-    uses_prior: ClassVar[bool] = False
+    uses_prior = False
 
     def check(self, operator: Operator) -> None:
         if operator.observed is None:
             raise Unsupported("biharmonic inpainting fills holes, and this measurement has none")
 
-    def facts(self) -> dict[str, bool]:
-        return {}
-
-    def restore(
-        self,
-        y: Measurement,
-        operator: Operator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
-        if operator.observed is None:
-            raise Unsupported("biharmonic inpainting fills holes, and this measurement has none")
+    def restore(self, problem: Problem[Operator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator = problem.y, problem.operator
+        assert operator.observed is not None  # see check
         known = operator.observed.expand_as(y)[:, 0].cpu().numpy() > 0
         filled = [
             inpaint_biharmonic(picture, ~mask, channel_axis=0)

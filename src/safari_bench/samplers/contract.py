@@ -1,53 +1,71 @@
-"""What every method is, as far as the runner is concerned."""
+"""What a sampler is given, and what it must do."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 from safari_bench.diffusion import Denoiser
-from safari_bench.operators.contract import Operator
+from safari_bench.operators.contract import Operator, Unsupported
 from safari_bench.rng import Streams
 from safari_bench.shapes import Image, Measurement
 
-__all__ = ["Pairs", "Progress", "Sampler"]
+__all__ = ["Pairs", "Problem", "Progress", "Sampler"]
 
 #: the (t, s) of a run
 Pairs = Iterable[tuple[int, int]]
 #: wraps the steps of a loop, to show how far it is
 Progress = Callable[[Pairs], Pairs]
 
+_Required = TypeVar("_Required", bound=Operator, covariant=True)
 
-@runtime_checkable
-class Sampler(Protocol):
-    """One method. The ground truth is nowhere in sight."""
 
-    #: the least an operator must be for this method
-    requires: ClassVar[type]
-    #: False if `denoiser` is never called: the rows then say no prior, and are the same under every prior
-    uses_prior: ClassVar[bool]
+@dataclass(frozen=True, kw_only=True)
+class Problem(Generic[_Required]):
+    """A batch to restore. It does not hold the clean images.
 
-    def check(self, operator: Operator) -> None:
-        """Raise Unsupported, with the reason, if this method cannot restore from this operator."""
-        ...
+    Args:
+        y: measurements A x + n of images in [-1, 1], (b, *m).
+        operator: A, for this batch.
+        sigma_y: standard deviation of n on the [-1, 1] scale.
+        streams: random numbers, one stream per image.
+    """
 
-    def facts(self) -> Mapping[str, bool]:
-        """Columns that every row of this method carries, beside its name."""
-        ...
+    y: Measurement
+    operator: _Required
+    sigma_y: float
+    streams: Streams
 
-    def restore(
-        self,
-        y: Measurement,
-        operator: Operator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+
+class Sampler(ABC):
+    """One restoration method. A subclass writes `restore`; all else has a default."""
+
+    #: the least an operator must be for this sampler: Operator, LinearOperator or SVDOperator
+    requires: ClassVar[type] = Operator
+    #: False if `restore` never calls the denoiser; rows then name no prior
+    uses_prior: ClassVar[bool] = True
+
+    @abstractmethod
+    def restore(self, problem: Problem[Any], denoiser: Denoiser, progress: Progress) -> Image:
         """Restore a batch. Every norm, step size and random draw is per image.
 
         Args:
-            y: measurements A x + n of images in [-1, 1], (b, *m).
-            sigma_y: standard deviation of n on the [-1, 1] scale.
+            progress: wraps the list of (t, s) that the loop goes through.
         Returns:
             images, (b, c, h, w), about [-1, 1], not clipped.
         """
-        ...
+
+    def admit(self, operator: Operator) -> None:
+        """Raise Unsupported, with the reason, if this sampler cannot work with the operator."""
+        if not isinstance(operator, self.requires):
+            raise Unsupported(
+                f"{type(self).__name__} needs a {self.requires.__name__}; {type(operator).__name__} is not one"
+            )
+        self.check(operator)
+
+    def check(self, operator: Operator) -> None:  # noqa: B027 (an empty default)
+        """The sampler's own condition on an operator of the required type. Raise Unsupported with the reason."""
+
+    def facts(self) -> Mapping[str, bool]:
+        """Columns that every row of this sampler carries, beside its name."""
+        return {}

@@ -3,9 +3,10 @@
 Official code: zhangbingliang2019/DAPS.
 
 Deviations
-- the method is stated for any noise level sigma, `Denoiser.predict` for whole timesteps: every level, of the annealing
-  and of the ODE, is moved to the nearest sigma_t, so that the prior is always asked about the noise that is there. The
-  official code keeps the levels and asks its network at fractional t;
+- every level, of the annealing and of the ODE, is moved to the nearest sigma_t, because `Denoiser.predict` takes whole
+  timesteps. The official code keeps the levels and asks its network at fractional t. The annealing levels move by at
+  most 1.2 %, the ODE's by 11 %. That changes the PSNR of an image by less than 0.01 dB (same noise, four photographs of
+  64 px, sr_x4, inpaint_box and deblur_gaussian; prior=gaussian with 1000 calls, prior=photos64 with 250);
 - x here is x_0 + sigma_t eps, as in the paper; the prior sees sqrt(abar_t) x;
 - the likelihood is the paper's Gaussian, exp(-||y - A x||^2 / 2 tau^2). The official code leaves out the 2, which is
   this with tau / sqrt(2);
@@ -16,22 +17,20 @@ Deviations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 import torch
 
 from safari_bench.diffusion import Denoiser, Schedule
 from safari_bench.operators.contract import Operator
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
+from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
 
 __all__ = ["DAPS"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DAPS:
+class DAPS(Sampler):
     """Denoise by the probability-flow ODE, correct by Langevin steps on p(x_0 | x_t, y), add noise again; repeat.
 
     Args:
@@ -61,29 +60,13 @@ class DAPS:
     lr_min_ratio: float = 0.01
     tau: float = 0.01
 
-    requires: ClassVar[type] = Operator
-    uses_prior: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         if min(self.steps, self.ode_steps) < 1:
             raise ValueError(f"steps and ode_steps: got {self.steps} and {self.ode_steps}, expected at least 1 of each")
 
-    def check(self, operator: Operator) -> None:
-        """Works with anything that is differentiable."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
-
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: Operator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[Operator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, streams = problem.y, problem.operator, problem.streams
         schedule, shape = denoiser.schedule, operator.image_shape
         levels = self._levels(schedule, self.sigma_max, self.sigma_min, self.steps)[:-1]
         x = schedule.sigma(levels[0]) * streams.normal("x_T", shape)

@@ -12,26 +12,25 @@ Deviations
   published;
 - noise is one image per step; for super-resolution the official code forgets V^T in front of it;
 - the official code's second version of DDNM+, without an SVD, has abar_s in place of sqrt(abar_s): not followed;
-- no time travel (section 3.3): the released configs set its length and its repeats to 1, which is none.
+- no time travel (section 3.3). All released configs but one set its length and repeats to 1, which is none; the config
+  for old photographs sets both to 2.
 """
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from safari_bench.diffusion import Denoiser, Spacing
-from safari_bench.operators.contract import Operator, SVDOperator
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.operators.contract import SVDOperator
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["DDNM"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDNM:
+class DDNM(Sampler):
     """The prior fills in what A does not see: DDNM where sigma_y = 0, DDNM+ where it is not.
 
     Args:
@@ -46,25 +45,11 @@ class DDNM:
     clip: bool = False
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type] = SVDOperator
-    uses_prior: ClassVar[bool] = True
-
-    def check(self, operator: Operator) -> None:
-        """Works with any operator that has an SVD."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
+    requires = SVDOperator
 
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: SVDOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[SVDOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, sigma_y, streams = problem.y, problem.operator, problem.sigma_y, problem.streams
         schedule, V, Vt, s_i = denoiser.schedule, operator.V, operator.Vt, operator.singular_values
         seen = s_i > 0
         ybar = torch.where(seen, operator.Ut(y) / torch.where(seen, s_i, 1), 0)

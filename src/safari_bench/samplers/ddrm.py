@@ -17,21 +17,20 @@ Deviations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
 from safari_bench.diffusion import Denoiser, Spacing
-from safari_bench.operators.contract import Operator, SVDOperator
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.operators.contract import SVDOperator
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["DDRM"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDRM:
+class DDRM(Sampler):
     """Diffusion in the singular basis, where every direction is denoised by the prior or read off the measurement.
 
     Args:
@@ -55,25 +54,11 @@ class DDRM:
     clip: bool = False
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type] = SVDOperator
-    uses_prior: ClassVar[bool] = True
-
-    def check(self, operator: Operator) -> None:
-        """Works with any operator that has an SVD."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
+    requires = SVDOperator
 
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: SVDOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[SVDOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, sigma_y, streams = problem.y, problem.operator, problem.sigma_y, problem.streams
         schedule, V, Vt, s_i = denoiser.schedule, operator.V, operator.Vt, operator.singular_values
         pairs = schedule.pairs(self.steps, self.spacing)
         seen = s_i > 0

@@ -14,27 +14,29 @@ Deviations
   end within 2e-6 of the SVD's in float64 (16 and 64 px), and 3e-5 (16 px) or 1.0e-4 (64 px) in float32, where the first
   steps' rho_t is too small to be exact and a warning says so. It begins at 1.8e-7 with sigma_y = 0.05, and such a step
   takes 16506 iterations at 64 px;
+- with start = measurement, super-resolution starts at this suite's bicubic upsampling of y (a = -0.5, antialiased); the
+  official code starts at OpenCV's (a = -0.75);
 - the official code's uniform grid is not one of `Schedule.pairs`.
 """
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
 from safari_bench.diffusion import Denoiser, Schedule, Spacing
-from safari_bench.operators.contract import LinearOperator, Operator
+from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import prox
 from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
+from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
 
 __all__ = ["DiffPIR"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffPIR:
+class DiffPIR(Sampler):
     """Half-quadratic splitting inside the diffusion: denoise, fit the data, add noise.
 
     Args:
@@ -60,29 +62,15 @@ class DiffPIR:
     start: Literal["noise", "measurement"] = "noise"
     last_step: bool = True
 
-    requires: ClassVar[type] = LinearOperator
-    uses_prior: ClassVar[bool] = True
+    requires = LinearOperator
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"number of steps: got {self.steps}, expected at least 1; set sampler.steps")
 
-    def check(self, operator: Operator) -> None:
-        """Works with every linear operator."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
-
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: LinearOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, sigma_y, streams = problem.y, problem.operator, problem.sigma_y, problem.streams
         schedule = denoiser.schedule
         pairs = schedule.pairs(self.steps, self.spacing)
         x_t = self._start(y, operator, sigma_y, schedule, pairs[0][0], streams)

@@ -12,22 +12,21 @@ Deviations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
 from safari_bench.diffusion import Denoiser, Spacing, Variance
 from safari_bench.fidelity import Fidelity, Perceptual
 from safari_bench.operators.contract import Operator
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["DPS"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPS:
+class DPS(Sampler):
     """Guidance by the gradient of ||psi(y) - psi(A x0_hat)||, psi the identity unless a fidelity says otherwise.
 
     Args:
@@ -46,12 +45,9 @@ class DPS:
     zeta: float = 1.0
     step_rule: Literal["normalised", "constant"] = "normalised"
     clip: bool = True
-    variance: Literal["auto"] | Variance = "auto"
+    variance: Variance = "auto"
     spacing: Spacing = "uniform"
     fidelity: Fidelity = field(default_factory=lambda: Perceptual(pixel=1.0))
-
-    requires: ClassVar[type] = Operator
-    uses_prior: ClassVar[bool] = True
 
     def check(self, operator: Operator) -> None:
         self.fidelity.check(operator)
@@ -66,15 +62,8 @@ class DPS:
         return {"psi_injective": self.fidelity.injective}
 
     @torch.enable_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: Operator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[Operator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, streams = problem.y, problem.operator, problem.streams
         schedule = denoiser.schedule
         x_t = streams.normal("x_T", operator.image_shape)
         for t, s in progress(schedule.pairs(self.steps, self.spacing)):
@@ -83,8 +72,7 @@ class DPS:
             L = self.fidelity(y - operator.A(x0_hat))  # (b,): no image sees another's residual
             (grad,) = torch.autograd.grad(L.sum(), x_t)
             z = streams.normal("step", operator.image_shape)
-            variance = self._variance(learned=var_fraction is not None)
-            x_s = schedule.ddpm_step(x_t.detach(), x0_hat.detach(), t, s, z, variance, var_fraction)
+            x_s = schedule.ddpm_step(x_t.detach(), x0_hat.detach(), t, s, z, self.variance, var_fraction)
             x_t = x_s - self._step(L.detach())[:, None, None, None] * grad  # Algorithm 1, line 7
         return x_t
 
@@ -93,8 +81,3 @@ class DPS:
         if self.step_rule == "constant":
             return torch.full_like(L, self.zeta)
         return torch.where(L > 0, self.zeta / (2 * L.sqrt()), 0.0)
-
-    def _variance(self, *, learned: bool) -> Variance:
-        if self.variance != "auto":
-            return self.variance
-        return "learned_range" if learned else "fixed_small"

@@ -7,7 +7,8 @@ An unconditional step, then what the measurement says of x_s replaces the sample
 bicubic down-then-up by N, or through A^+. The "Score-SDE (ILVR)" rows of the tables of DPS.
 
 Deviations
-- the reference is the measurement upsampled; ILVR's own task has a whole picture;
+- ILVR's own task has a whole reference picture x_ref, of which it uses phi x_ref = U D x_ref alone, D and U the
+  bicubic down and up. Here only y = D x_ref is known, so phi x_ref is U y: y is upsampled once, not filtered again;
 - phi is this project's antialiased bicubic (a = -0.5, weights renormalised at the border); the official resizer
   mirrors the image at the border. phi is not idempotent in either;
 - sigma_y is not used: the method takes y for noiseless, and A^+ hands its noise on, divided by the singular values.
@@ -16,7 +17,7 @@ Deviations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,15 +26,14 @@ from torch.nn import functional as F
 from safari_bench.diffusion import Denoiser, Spacing, Variance
 from safari_bench.operators.contract import LinearOperator, Operator, Unsupported
 from safari_bench.operators.solvers import solve
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["ILVR"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ILVR:
+class ILVR(Sampler):
     """An unconditional sampler whose iterate is corrected towards the noised measurement after every step.
 
     Args:
@@ -42,8 +42,8 @@ class ILVR:
             for operators that make the picture smaller by a whole factor, the second for all others.
         level: the noise of the reference is that of s, `next`, as in Algorithm 1; or of t, `current`, as in the
             official code, whose iterate is then corrected towards something noisier than itself.
-        range_t: correct after steps with t > range_t, a timestep (a respaced one in the official code). -1 is all of
-            them, as in Algorithm 1; the official code's 0 leaves out the last.
+        range_t: correct after the steps whose place on the time grid is above range_t, the last step having place 0,
+            as in the official code. -1 is all of them, as in Algorithm 1; the official README's command has 20 of 100.
         damping: c of A^T (A A^T + c I)^-1, which stands for A^+ in `projection`; 0 is A^+. Not in the papers.
         clip: clip x0_hat to [-1, 1], as the official code does.
         variance: of the ancestral step. `auto` is learned_range where the prior predicts a variance and fixed_small
@@ -57,11 +57,10 @@ class ILVR:
     range_t: int = -1
     damping: float = 0.0
     clip: bool = True
-    variance: Literal["auto"] | Variance = "auto"
+    variance: Variance = "auto"
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type] = LinearOperator
-    uses_prior: ClassVar[bool] = True
+    requires = LinearOperator
 
     def check(self, operator: Operator) -> None:
         if self.form == "super_resolution" and not _downsamples(operator):
@@ -70,33 +69,22 @@ class ILVR:
                 "does not make one. Use sampler.form=auto or projection"
             )
 
-    def facts(self) -> dict[str, bool]:
-        return {}
-
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: LinearOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, streams = problem.y, problem.operator, problem.streams
         schedule, shape = denoiser.schedule, operator.image_shape
         super_resolution = _downsamples(operator) if self.form == "auto" else self.form == "super_resolution"
         x_t = streams.normal("x_T", shape)
-        for t, s in progress(schedule.pairs(self.steps, self.spacing)):
+        places = reversed(range(self.steps))
+        for place, (t, s) in zip(places, progress(schedule.pairs(self.steps, self.spacing)), strict=True):
             x0_hat, _, var_fraction = denoiser.predict(x_t, t, clip=self.clip)
-            learned: Variance = "fixed_small" if var_fraction is None else "learned_range"
-            variance = learned if self.variance == "auto" else self.variance
-            x_s = schedule.ddpm_step(x_t, x0_hat, t, s, streams.normal("step", shape), variance, var_fraction)
-            if t > self.range_t:
+            x_s = schedule.ddpm_step(x_t, x0_hat, t, s, streams.normal("step", shape), self.variance, var_fraction)
+            if place > self.range_t:
                 abar = schedule.abar(s if self.level == "next" else t)
                 signal, noise = math.sqrt(abar), math.sqrt(1 - abar) * streams.normal("reference", shape)
                 if super_resolution:
-                    reference = signal * _resize(y, shape[1:]) + noise
-                    x_s = x_s + _resize(_resize(reference - x_s, y.shape[2:]), shape[1:])
+                    difference = signal * y + _resize(noise - x_s, y.shape[2:])  # D(reference - x_s), with y = D x_ref
+                    x_s = x_s + _resize(difference, shape[1:])
                 else:
                     r = signal * y + operator.A(noise - x_s)  # y_s - A x_s, with y_s = signal y + A noise
                     damped = operator.adjoint(solve(operator, r, self.damping)) if self.damping else operator.pinv(r)

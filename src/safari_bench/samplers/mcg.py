@@ -16,22 +16,21 @@ Deviations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
 from safari_bench.diffusion import Denoiser, Spacing, Variance
-from safari_bench.operators.contract import LinearOperator, Operator
+from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import solve
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
+from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
 
 __all__ = ["MCG"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MCG:
+class MCG(Sampler):
     """An ancestral step, a gradient step, and a projection onto the noised measurement.
 
     Args:
@@ -54,28 +53,14 @@ class MCG:
     level: Literal["next", "current"] = "next"
     damping: float = 0.0
     clip: bool = True
-    variance: Literal["auto"] | Variance = "auto"
+    variance: Variance = "auto"
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type] = LinearOperator
-    uses_prior: ClassVar[bool] = True
-
-    def check(self, operator: Operator) -> None:
-        """Works with any linear operator."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
+    requires = LinearOperator
 
     @torch.enable_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: LinearOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, streams = problem.y, problem.operator, problem.streams
         schedule, shape = denoiser.schedule, operator.image_shape
         x_t = streams.normal("x_T", shape)
         for t, s in progress(schedule.pairs(self.steps, self.spacing)):
@@ -83,10 +68,8 @@ class MCG:
             x0_hat, _, var_fraction = denoiser.predict(x_t, t, clip=self.clip)
             L = self._back(operator, y - operator.A(x0_hat)).square().flatten(1).sum(1)  # (b,)
             (grad,) = torch.autograd.grad(L.sum(), x_t)
-            learned: Variance = "fixed_small" if var_fraction is None else "learned_range"
-            variance = learned if self.variance == "auto" else self.variance
             z = streams.normal("step", shape)
-            x_s = schedule.ddpm_step(x_t.detach(), x0_hat.detach(), t, s, z, variance, var_fraction)
+            x_s = schedule.ddpm_step(x_t.detach(), x0_hat.detach(), t, s, z, self.variance, var_fraction)
             x_s = x_s - self._step(L.detach())[:, None, None, None] * grad
             abar = schedule.abar(s if self.level == "next" else t)
             y_s = math.sqrt(abar) * y + math.sqrt(1 - abar) * operator.A(streams.normal("reference", shape))

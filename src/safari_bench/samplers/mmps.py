@@ -15,23 +15,21 @@ Deviations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from safari_bench.diffusion import Denoiser, Spacing, from_x0
-from safari_bench.operators.contract import LinearOperator, Operator
+from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import conjugate_gradients
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
+from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
 
 __all__ = ["MMPS"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MMPS:
+class MMPS(Sampler):
     """DDIM steps with E[x_0 | x_t, y] in place of x0_hat.
 
     Args:
@@ -48,25 +46,11 @@ class MMPS:
     eta: float = 1.0
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type] = LinearOperator
-    uses_prior: ClassVar[bool] = True
-
-    def check(self, operator: Operator) -> None:
-        """Works with any linear operator."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
+    requires = LinearOperator
 
     @torch.enable_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: LinearOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, sigma_y, streams = problem.y, problem.operator, problem.sigma_y, problem.streams
         schedule, shape = denoiser.schedule, operator.image_shape
         x_t = streams.normal("x_T", shape)
         for t, s in progress(schedule.pairs(self.steps, self.spacing)):

@@ -9,6 +9,8 @@ is that exactly for the prior N(0, I); there, with the coefficient that Tweedie'
 posterior as steps grow.
 
 Deviations
+- `author_code` is RED-diff's copy on super-resolution, blur and its inpainting `inp`, not on its inpainting `in2_*`.
+  For `in2_*` that copy also replaces x0_hat by y where y is observed, and sets the gradient to zero there;
 - A is linear: the pseudo-inverses of non-linear measurements (JPEG) that the paper also has are left out;
 - the start's A^+ is damped by sigma_y^2, which is the posterior mean under N(0, I): of a blurred and noisy y, A^+ makes
   an image thousands of times too bright. It is A^+ itself without noise, and with `author_code`;
@@ -20,22 +22,21 @@ Deviations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
 from safari_bench.diffusion import Denoiser, Schedule, Spacing
-from safari_bench.operators.contract import LinearOperator, Operator
+from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import solve
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["PiGDM"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PiGDM:
+class PiGDM(Sampler):
     """DDIM steps, each moved along the gradient of log N(y; A x0_hat, r_t^2 A A^T + sigma_y^2 I).
 
     Args:
@@ -52,25 +53,11 @@ class PiGDM:
     coefficient: Literal["paper", "author_code", "score"] = "paper"
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type] = LinearOperator
-    uses_prior: ClassVar[bool] = True
-
-    def check(self, operator: Operator) -> None:
-        """Works with any linear operator."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
+    requires = LinearOperator
 
     @torch.enable_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: LinearOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, sigma_y, streams = problem.y, problem.operator, problem.sigma_y, problem.streams
         schedule, shape = denoiser.schedule, operator.image_shape
         variance_y = 0.0 if self.coefficient == "author_code" else sigma_y**2
         pairs = schedule.pairs(self.steps, self.spacing)

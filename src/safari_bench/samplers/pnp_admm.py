@@ -20,23 +20,21 @@ Deviations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 
 from safari_bench.diffusion import Denoiser
-from safari_bench.operators.contract import LinearOperator, Operator
+from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import prox
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["PnPADMM"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PnPADMM:
+class PnPADMM(Sampler):
     """Minimise ||y - A x||^2 / 2 + lambda g(x), a denoiser in place of g's proximal map.
 
     Args:
@@ -59,29 +57,15 @@ class PnPADMM:
     clip: bool = True
     sigma_floor: float = 0.002
 
-    requires: ClassVar[type] = LinearOperator
-    uses_prior: ClassVar[bool] = True
+    requires = LinearOperator
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"number of steps: got {self.steps}, expected at least 1; set sampler.steps")
 
-    def check(self, operator: Operator) -> None:
-        """Works with every linear operator."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
-
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: LinearOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, sigma_y = problem.y, problem.operator, problem.sigma_y
         schedule = denoiser.schedule
         times = [schedule.nearest(sigma) for sigma in np.geomspace(self.sigma_max, self.sigma_min, self.steps)]
         lam = self.lam * max(sigma_y, self.sigma_floor) ** 2

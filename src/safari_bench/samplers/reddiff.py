@@ -6,7 +6,8 @@ A mode is sought rather than a sample drawn: the noise only decides which score 
 
 Deviations
 - the losses are means over one image's measurements and over its pixels, as in the official code (the paper writes
-  sums, whose balance differs by n / m); entries of y that carry no information (holes) are not counted, here as there;
+  sums, whose balance differs by n / m). m counts only the observed entries of y, as in the code's inpainting `inp`. Its
+  inpainting `in2_*` counts the holes too, which weighs the prior n / m times as much: lam n / m here;
 - each image has its own loss, so that Adam, which works entry by entry, never sees another image;
 - the official code returns the mu from before its last Adam step; with last_step = false so does this, without making
   the prior call that nothing depends on (steps - 1 calls);
@@ -14,21 +15,20 @@ Deviations
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from safari_bench.diffusion import Denoiser, Spacing
 from safari_bench.operators.contract import Operator, SVDOperator, Unsupported
 from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
+from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
 
 __all__ = ["REDDiff"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class REDDiff:
+class REDDiff(Sampler):
     """Minimise ||y - A mu||^2 / 2m + w_t <eps_hat(x_t) - eps, mu> / n over mu by Adam, t descending.
 
     Args:
@@ -47,25 +47,9 @@ class REDDiff:
     last_step: bool = True
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type] = Operator
-    uses_prior: ClassVar[bool] = True
-
-    def check(self, operator: Operator) -> None:
-        """Works with anything that is differentiable."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
-
     @torch.enable_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: Operator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[Operator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, streams = problem.y, problem.operator, problem.streams
         schedule = denoiser.schedule
         m = operator.observed_count(y)
         mu = self._start(y, operator, streams).detach().clone().requires_grad_()

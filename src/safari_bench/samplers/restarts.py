@@ -16,24 +16,24 @@ Deviations
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
 from safari_bench.diffusion import Denoiser, NotFinite
 from safari_bench.diffusion.denoiser import Contained
-from safari_bench.operators.contract import Operator, Unsupported
+from safari_bench.operators.contract import Operator
 from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Pairs, Progress, Sampler
-from safari_bench.shapes import Image, Measurement
+from safari_bench.samplers.contract import Pairs, Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["Restarts"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restarts:
+class Restarts(Sampler):
     """The best of n runs by data misfit, or their mean. Costs n times as many prior calls as the sampler.
 
     Args:
@@ -49,40 +49,26 @@ class Restarts:
     n: int = 4
     keep: Literal["best", "mean"] = "best"
 
-    requires: ClassVar[type] = Operator
-    uses_prior: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         if self.n < 1:
             raise ValueError(f"number of runs: got {self.n}, expected at least 1; set sampler.n")
 
     def check(self, operator: Operator) -> None:
-        if not isinstance(operator, self.sampler.requires):
-            raise Unsupported(
-                f"{type(self.sampler).__name__} needs a {self.sampler.requires.__name__}; "
-                f"{type(operator).__name__} is not one"
-            )
-        self.sampler.check(operator)
+        self.sampler.admit(operator)
 
     def facts(self) -> dict[str, bool]:
         return dict(self.sampler.facts())
 
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: Operator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[Operator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, A = problem.y, problem.operator.A
         progress = _one_bar(progress, self.n)
         runs, misfits = [], []
         for k in range(self.n):
             contained = Contained(denoiser, len(y))
-            x_hat = self.sampler.restore(y, operator, sigma_y, contained, _streams(streams, k), progress)
-            misfit = (y - operator.A(x_hat)).flatten(1).norm(dim=1)
+            run = replace(problem, streams=_streams(problem.streams, k))
+            x_hat = self.sampler.restore(run, contained, progress)
+            misfit = (y - A(x_hat)).flatten(1).norm(dim=1)
             fine = ~contained.lost & x_hat.isfinite().flatten(1).all(1) & misfit.isfinite()
             runs.append(x_hat)
             misfits.append(torch.where(fine, misfit, torch.inf))

@@ -5,7 +5,6 @@ is scikit-image's denoise_tv_chambolle (Chambolle, JMIV 2004). No diffusion prio
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,16 +12,15 @@ from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
 
 from safari_bench.diffusion import Denoiser
-from safari_bench.operators.contract import Operator, SVDOperator
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.operators.contract import SVDOperator
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["TotalVariation"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TotalVariation:
+class TotalVariation(Sampler):
     """One convex problem per image; like scikit-image, each channel has a total variation of its own.
 
     Args:
@@ -33,25 +31,12 @@ class TotalVariation:
     weight: float = 0.02
     iterations: int = 100
 
-    requires: ClassVar[type] = SVDOperator
-    uses_prior: ClassVar[bool] = False
-
-    def check(self, operator: Operator) -> None:
-        """Works with anything linear whose norm is known."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
+    requires = SVDOperator
+    uses_prior = False
 
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: SVDOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[SVDOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator = problem.y, problem.operator
         lipschitz = operator.gains.flatten(1).amax(1).expand(len(y)) ** 2  # (b,): ||A||^2
         step = (1 / lipschitz)[:, None, None, None]
         x = before = step * operator.adjoint(y)

@@ -6,21 +6,19 @@ The first experiment to run with a new prior, and the floor of every table.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from safari_bench.diffusion import Denoiser, Spacing
 from safari_bench.operators.contract import Operator
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["Unconditional"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unconditional:
+class Unconditional(Sampler):
     """Draw from the prior.
 
     Args:
@@ -35,25 +33,9 @@ class Unconditional:
     clip: bool = True
     spacing: Spacing = "uniform"
 
-    requires: ClassVar[type] = Operator
-    uses_prior: ClassVar[bool] = True
-
-    def check(self, operator: Operator) -> None:
-        """Works with anything."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
-
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: Operator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[Operator], denoiser: Denoiser, progress: Progress) -> Image:
+        operator, streams = problem.operator, problem.streams
         schedule = denoiser.schedule
         x_t = streams.normal("x_T", operator.image_shape)
         for t, s in progress(schedule.pairs(self.steps, self.spacing)):

@@ -9,16 +9,15 @@ Deviations
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from safari_bench.diffusion import Denoiser
-from safari_bench.operators.contract import LinearOperator, Operator
+from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import conjugate_gradients
-from safari_bench.rng import Streams
-from safari_bench.samplers.contract import Progress
-from safari_bench.shapes import Image, Measurement
+from safari_bench.samplers.contract import Problem, Progress, Sampler
+from safari_bench.shapes import Image
 
 __all__ = ["Gaussian", "Wiener"]
 
@@ -39,7 +38,7 @@ class Gaussian(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiener:
+class Wiener(Sampler):
     """E[x | y] under a Gaussian prior of its own; the run's diffusion prior is not used.
 
     Args:
@@ -50,25 +49,12 @@ class Wiener:
     gaussian: Gaussian
     iterations: int = 1000
 
-    requires: ClassVar[type] = LinearOperator
-    uses_prior: ClassVar[bool] = False
-
-    def check(self, operator: Operator) -> None:
-        """Works with anything linear."""
-
-    def facts(self) -> dict[str, bool]:
-        return {}
+    requires = LinearOperator
+    uses_prior = False
 
     @torch.no_grad()
-    def restore(
-        self,
-        y: Measurement,
-        operator: LinearOperator,
-        sigma_y: float,
-        denoiser: Denoiser,
-        streams: Streams,
-        progress: Progress,
-    ) -> Image:
+    def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:
+        y, operator, sigma_y = problem.y, problem.operator, problem.sigma_y
         like = torch.empty(len(y), *operator.image_shape, dtype=y.dtype, device=y.device)
         mu = self.gaussian.mean(like)
         damping = max(sigma_y, _LEAST_SIGMA) ** 2
