@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One test process a core (nproc honours taskset), at most four, each with one thread.
 PARALLEL := --numprocesses $(shell nproc) --maxprocesses 4 --dist worksteal
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce-table1 exact ablation tune tuned smoke train-prior test test-slow docs lint format clean
+.PHONY: help setup reproduce-table1 exact ablation tune tuned smoke train-prior card test test-slow docs lint format clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,12 @@ exact: setup ## score every sampler against posteriors that are known exactly, w
 smoke: setup ## one small cell end to end, seconds
 	$(BIN)/safari-bench experiments=smoke $(ARGS)
 
-train-prior: setup ## train the network prior; hours on a CPU, goes on where it stopped
-	$(BIN)/safari-bench train $(ARGS)
+train-prior: setup ## train the network prior on free photographs; hours on a CPU, goes on where it stopped
+	$(BIN)/python -m recipes.photographs --into photographs
+	$(BIN)/python -m recipes.train_prior --photographs photographs --into results/train_prior $(ARGS)
+
+card: setup ## judge a prior on its own: make card [PRIOR=photos64]
+	$(BIN)/python -m recipes.card prior=$(or $(PRIOR),photos64) $(ARGS)
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not weights" $(ARGS)

@@ -28,8 +28,6 @@ ALLOWED = {
     "loggers": {"ledger"},
     "reports": {"ledger"},
     "ablation": {"ledger", "reports"},
-    "card": {"shapes", "rng", "data", "diffusion", "metrics", "operators", "samplers"},
-    "training": {"shapes", "rng", "data", "diffusion", "priors"},
     "cli": {
         *[
             "shapes",
@@ -48,8 +46,6 @@ ALLOWED = {
             "loggers",
             "ablation",
             "reports",
-            "training",
-            "card",
         ]
     },
 }

@@ -61,9 +61,9 @@ def run(capsys, own: str, kind: str, *words: str, verb: tuple[str, ...] = (), mo
 @pytest.mark.parametrize(
     ("kind", "word", "said"),
     [
-        ("Unfinished", "sampler=mine", "lacks restore"),
+        ("Unfinished", "sampler=mine", ": restore;"),
         ("Stranger", "sampler=mine", "expected a Sampler"),
-        ("NoMap", "task=mine", "lacks A"),
+        ("NoMap", "task=mine", ": A;"),
         ("Strnger", "sampler=mine", "did you mean"),
     ],
 )
@@ -78,7 +78,7 @@ def test_check_judges_an_operator(capsys, own):
     code, text = run(capsys, own, "Wrong", "task=mine", verb=("check",))
     assert code == 1 and "FAILED" in text and "1 failed: adjoint" in text
     code, text = run(capsys, own, "NoMap", "task=mine", verb=("check",))
-    assert code == 2 and "lacks A" in text
+    assert code == 2 and ": A;" in text
     code, text = run(capsys, own, "Strict", "task=mine", verb=("check",), more="  factor: 3\n")
     assert code == 2 and "got factor 3, expected 2" in text
 

@@ -147,8 +147,10 @@ def test_one_cell_prints_its_scores_and_leaves_the_figures_to_the_verb_table(cap
     said = capsys.readouterr().out
     table = pd.read_csv("results/one/table1.csv")
     psnr = table[(table.sampler == "safari") & (table.metric == "psnr")].iloc[0]
-    line = next(line for line in said.splitlines() if line.startswith("psnr "))
-    assert line.split() == ["psnr", "2", f"{psnr['mean']:.4g}", f"{psnr.ci_low:.4g}", "to", f"{psnr.ci_high:.4g}"]
+    line = next(line for line in said.splitlines() if line.startswith("PSNR "))
+    degraded = table[(table.sampler == "degraded") & (table.metric == "psnr")]["mean"].iloc[0]
+    numbers = ["2", f"{psnr['mean']:.4g}", f"{psnr.ci_low:.4g}", "to", f"{psnr.ci_high:.4g}", f"{degraded:.4g}"]
+    assert line.split()[2:] == numbers and "results/one/photos/sr_x4/safari/" in said
     assert len(pd.read_csv("results/one/per_image.csv")) == 4
     assert not Path("results/one/grid.png").exists()
     assert main(["table", "one"]) == 0

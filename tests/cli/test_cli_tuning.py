@@ -39,7 +39,7 @@ def test_trials_are_resumable_cells_and_the_best_becomes_a_tuned_file(tmp_path, 
     ]
     assert main(words) == 0
     said = capsys.readouterr().out
-    assert "sweep: 4 jobs, 5 cells: 5 done" in said and "[1/4] objective haarpsi, to be made small: -0." in said
+    assert "sweep: 4 jobs, 5 cells: 5 done" in said and "[1/4] objective: haarpsi = 0." in said
     cells = pd.concat([pd.read_csv(p) for p in Path("results/t").glob("photos/denoising/dps/*/rows.csv")])
     entry = chosen(Path("results/t"), "haarpsi")["denoising"]["dps"]
     assert entry["chosen"]["candidates"] == 4 and entry["chosen"]["score"] == pytest.approx(

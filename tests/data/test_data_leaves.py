@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from safari_bench.data import DataError, Dataset, Leaves, digest, leaves, occlusion, to_uint8
+from safari_bench.data import DataError, Dataset, Leaves, dead_leaves, digest, leaves, to_uint8
 from safari_bench.data.leaves import leaf_generator, leaf_picture
 
 N = 64
@@ -109,7 +109,7 @@ class TestStatistics:
     def test_small_radii_are_as_frequent_as_r_to_the_minus_three(self) -> None:
         radii = []
         for i in range(150):
-            scene = occlusion._draw_leaves(leaf_generator("train", i), 1.0, 1.0, (0.0, 1.0))
+            scene = dead_leaves._draw_leaves(leaf_generator("train", i), 1.0, 1.0, (0.0, 1.0))
             radii += [math.sqrt(leaf.long * leaf.short) for leaf in scene[1:]]
         # every picture's smallest radius is below 0.1, so above it only the density speaks
         counts = np.histogram(radii, [0.1, 0.15, 0.3, 0.6])[0]
@@ -125,10 +125,12 @@ class TestShapes:
         [(0, math.pi), (2, 4 * math.gamma(1.25) ** 2 / math.gamma(1.5)), (4, 4), (6, 2 * math.sqrt(3))],
     )
     def test_cover_is_the_area_and_edges_are_one_pixel_wide(self, corners: int, area: float) -> None:
-        canvas = occlusion._Canvas(64, 80)
-        leaf = occlusion._leaf([0.3] * 18, 0.2, [0.45, 0.55], np.ones((3, 1, 1)), np.zeros((3, 1, 1)), (0.0, 1.0), 0.0)
+        canvas = dead_leaves._Canvas(64, 80)
+        leaf = dead_leaves._leaf(
+            [0.3] * 18, 0.2, [0.45, 0.55], np.ones((3, 1, 1)), np.zeros((3, 1, 1)), (0.0, 1.0), 0.0
+        )
         values = vars(leaf) | {"corners": corners, "wobble": 0.0, "shadow": 0.0, "long": 0.24, "short": 0.18}
-        occlusion._Leaf(**values).paint(canvas, [np.zeros((128, 160))] * 3)
+        dead_leaves._Leaf(**values).paint(canvas, [np.zeros((128, 160))] * 3)
         cover = canvas.values[0]
         assert cover.sum() / (64 * 80) == pytest.approx(area * 0.24 * 0.18, rel=0.01)
         edge = ((cover > 0.01) & (cover < 0.99)).sum()
@@ -136,17 +138,17 @@ class TestShapes:
         assert 0.7 * perimeter < edge < 2 * perimeter
 
     def test_a_leaf_hides_what_lies_behind(self) -> None:
-        canvas = occlusion._Canvas(32, 32)
+        canvas = dead_leaves._Canvas(32, 32)
         canvas.values += np.random.default_rng(0).standard_normal(canvas.values.shape)
         outside = canvas.values[:, :4].copy()
         colour, tint = np.full((3, 1, 1), 2.0), np.zeros((3, 1, 1))
-        leaf = occlusion._leaf([0.3] * 18, 0.2, [0.5, 0.5], colour, tint, (0.0, 1.0), 0.0)
+        leaf = dead_leaves._leaf([0.3] * 18, 0.2, [0.5, 0.5], colour, tint, (0.0, 1.0), 0.0)
         leaf.paint(canvas, [np.zeros((64, 64))] * 3)
         np.testing.assert_allclose(canvas.values[:, 15:17, 15:17], 2, atol=1e-12)
         np.testing.assert_array_equal(canvas.values[:, :4], outside)
 
     def test_splines_reproduce_lines(self) -> None:
-        weights = occlusion._splines(40, 0.17)
+        weights = dead_leaves._splines(40, 0.17)
         np.testing.assert_allclose(weights.sum(1), 1, atol=1e-12)
         np.testing.assert_allclose(
             weights @ (np.arange(weights.shape[1]) - 1), (np.arange(40) + 0.5) * 0.17, atol=1e-12

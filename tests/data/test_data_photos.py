@@ -14,9 +14,9 @@ import sklearn
 import torch
 from PIL import Image
 
-from safari_bench.data import DataError, Dataset, Photos, digest, photographs, to_uint8
-from safari_bench.data.photos_manifest import COLUMNS, build_manifest, has_content
-from safari_bench.data.wheels import SPLITS, Crop, _read
+from recipes.photos_manifest import COLUMNS, build_manifest, has_content
+from safari_bench.data import DataError, Dataset, Photos, digest, to_uint8, whole_photographs
+from safari_bench.data.pip_photographs import SPLITS, Crop, _read
 
 CELLS = [(split, size) for split in SPLITS for size in (64, 256)]
 
@@ -66,7 +66,7 @@ class TestManifest:
         assert len(Photos("test", 64)) == 24
 
     def test_crops_lie_inside_and_hold_something(self, rows: list[dict[str, str]]) -> None:
-        whole = {name: image for split in SPLITS for name, image in photographs(split).items()}
+        whole = {name: image for split in SPLITS for name, image in whole_photographs(split).items()}
         for row in rows:
             crop = crop_of(row)
             height, width, _ = whole[crop.photograph].shape
@@ -106,7 +106,7 @@ class TestPhotos:
 
     def test_reduction_is_the_block_mean_rounded_half_to_even(self) -> None:
         crop = Crop("coffee", 5, 7, 4, 8)
-        source = photographs("test")["coffee"]
+        source = whole_photographs("test")["coffee"]
         for i, j, c in [(0, 0, 0), (3, 5, 1), (7, 7, 2), (2, 6, 0)]:
             block = [int(source[7 + 4 * i + u, 5 + 4 * j + v, c]) for u in range(4) for v in range(4)]
             # Python's round is half to even, and a sixteenth is exact
@@ -161,12 +161,12 @@ class TestPhotos:
 class TestPhotographs:
     @pytest.mark.parametrize("split", SPLITS)
     def test_whole_and_writeable(self, split: str) -> None:
-        images = photographs(split)
+        images = whole_photographs(split)
         assert tuple(images) == SPLITS[split]
         for image in images.values():
             assert image.dtype == np.uint8 and image.ndim == 3 and min(image.shape[:2]) >= 300
             image[...] = 0
-        assert all(image.any() for image in photographs(split).values())
+        assert all(image.any() for image in whole_photographs(split).values())
 
     def test_nothing_is_downloaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*args: object, **kwargs: object) -> None:
@@ -175,11 +175,11 @@ class TestPhotographs:
         monkeypatch.setattr(socket, "socket", refuse)
         monkeypatch.setattr(socket, "create_connection", refuse)
         _read.cache_clear()
-        assert sum(len(photographs(split)) for split in SPLITS) == 11
+        assert sum(len(whole_photographs(split)) for split in SPLITS) == 11
 
     def test_missing_wheel_content_is_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
         files = {"astronaut": ("skimage", "data/gone.png"), "coffee": ("no_such_package_here", "a.png")}
-        monkeypatch.setattr("safari_bench.data.wheels._FILES", files)
+        monkeypatch.setattr("safari_bench.data.pip_photographs._FILES", files)
         _read.cache_clear()
         with pytest.raises(DataError, match=r"astronaut: the installed skimage does not carry data/gone\.png"):
             Crop("astronaut", 0, 0, 1, 64).pixels()

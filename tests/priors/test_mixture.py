@@ -15,10 +15,12 @@ from safetensors.numpy import load_file, save_file
 from scipy.fft import idct
 from scipy.stats import multivariate_normal, norm
 
-from safari_bench.cli import fitting, main
-from safari_bench.data import wheels
+from recipes import fit as fitting
+from recipes import mixture_fit
+from safari_bench.cli import main
+from safari_bench.data import pip_photographs
 from safari_bench.operators import Denoising
-from safari_bench.priors import mixture_file, mixture_fit
+from safari_bench.priors import mixture_file
 from safari_bench.priors.mixture import Mixture, MixturePrior
 from safari_bench.rng import Streams
 from safari_bench.samplers import Problem, Unconditional
@@ -298,35 +300,36 @@ def test_a_component_with_too_few_crops_is_refused():
 
 
 def test_only_train_photographs_are_read(monkeypatch):
-    read, seen = wheels._read, set()
+    read, seen = pip_photographs._read, set()
 
     def watched(name):
         seen.add(name)
         return read(name)
 
-    monkeypatch.setattr(wheels, "_read", watched)
+    monkeypatch.setattr(pip_photographs, "_read", watched)
     monkeypatch.setattr(fitting, "_CROPS", {1: 6, 4: 2})
     crops = fitting.train_crops()
-    assert seen == set(wheels.SPLITS["train"])
+    assert seen == set(pip_photographs.SPLITS["train"])
     assert crops.shape[1:] == (3, 64, 64)
     assert -1 <= crops.min() < crops.max() <= 1
 
 
-def test_the_verb_knows_both_priors(monkeypatch, capsys):
+def test_the_command_knows_both_priors(monkeypatch, capsys):
     written = []
     monkeypatch.setattr(fitting, "write_spectrum", lambda path: written.append(("gaussian", str(path))))
     monkeypatch.setattr(fitting, "write_mixture", lambda path: written.append(("mixture", str(path))))
-    for words in (["fit"], ["fit", "a.json"], ["fit", "gaussian", "b"], ["fit", "mixture"], ["fit", "mixture", "c"]):
-        assert main(words) == 0
+    for words in (["gaussian"], ["gaussian", "b"], ["mixture"], ["mixture", "c"]):
+        assert fitting.main(words) == 0
     assert written == [
         ("gaussian", "gaussian_photos.json"),
-        ("gaussian", "a.json"),
         ("gaussian", "b"),
         ("mixture", "mixture_photos.safetensors"),
         ("mixture", "c"),
     ]
-    assert main(["fit", "a", "b"]) == 2
-    assert "gaussian, mixture" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        fitting.main(["other"])
+    assert end.value.code == 2
+    assert "mixture" in capsys.readouterr().err
 
 
 def test_the_prior_runs_from_the_command_line(tmp_path, monkeypatch, capsys):

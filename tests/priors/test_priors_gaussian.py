@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from safari_bench.cli.fitting import fit_train_photographs
+from recipes.fit import fit_train_photographs
 from safari_bench.priors.gaussian import GaussianPrior, Spectrum, fit, load
 from safari_bench.rng import Streams
 

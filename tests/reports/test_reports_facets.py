@@ -144,3 +144,19 @@ def test_settings_are_named_once_or_with_their_methods(run) -> None:
     build(run.folder, tables_only=True)
     rows = pd.read_csv(run.folder / "per_image.csv")
     assert dict(zip(rows.sampler, rows.settings, strict=True)) == {"dps": "tuned", "mcg": "tuned", "daps": "paper"}
+
+
+def test_a_samplers_own_keys_are_columns_and_axes_too(run) -> None:
+    for zeta in (0.1, 0.3, 1):
+        for high in (0, 1):
+            run.cell("safari", {"psnr": 20 + zeta, "haarpsi": 0.5}, options={"zeta": zeta, "fidelity": {"high": high}})
+    run.cell("tv", {"psnr": 1.0}, spec=NONE)
+    files = {path.name for path in build(run.folder)}
+    assert {"axis_sampler.zeta.png", "axis_sampler.fidelity.high.png"} <= files
+    rows, table = (pd.read_csv(run.folder / name) for name in ("per_image.csv", "table1.csv"))
+    for frame in (rows, table):
+        of = frame[frame.sampler.str.startswith("safari")]
+        assert set(of["sampler.zeta"]) == {0.1, 0.3, 1} and set(of["sampler.fidelity.high"]) == {0, 1}
+        assert frame[frame.sampler == "tv"]["sampler.zeta"].isna().all()
+    means = table[(table.metric == "psnr") & table["sampler.zeta"].notna()]
+    assert (means["mean"] - means["sampler.zeta"] == 20).all()

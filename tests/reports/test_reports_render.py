@@ -195,7 +195,7 @@ def test_the_files_are_the_same_bytes_whatever_came_first(new_run) -> None:
         files = build(run.folder)
         assert [path.name for path in files] == [
             *("per_image.csv", "table1.csv", "table1_wide.csv", "comparisons.csv", "ranks.csv", "table1.md"),
-            *("table1.tex", "distortion.png", "cost.png", "grid.png", "spectrum.png"),
+            *("table1.tex", "axis_sampler.z.png", "distortion.png", "cost.png", "grid.png", "spectrum.png"),
         ]
         found.append([path.read_bytes() for path in files])
         assert [path.read_bytes() for path in build(run.folder)] == found[-1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from contract_checks import PRIOR, check_contract
+from contract_checks import OPERATORS, PRIOR, check_contract
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -88,6 +88,18 @@ def test_a_sampler_of_the_users_own(own):
     small = type(sampler)(steps=4)
     for operator in (ops.Denoising, ops.Colorization):
         assert check_contract(small, operator) == (4, 4)
+
+
+def test_the_sampler_of_the_readme():
+    """It is another one than the page's."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    found = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "(Sampler)" in code]
+    if not found:
+        pytest.skip("the README shows no sampler")
+    scope: dict = {"__name__": "readme"}
+    exec(found[0], scope)
+    for operator in (OPERATORS["sr_x4"], OPERATORS["inpaint_box"]):
+        assert check_contract(scope["Mine"](steps=4), operator) == (4, 0)
 
 
 def test_a_task_of_the_users_own(own):

@@ -37,8 +37,6 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
     """
     values = check(cfg)
     _say(settings.said(values))
-    if values["training"]:
-        raise ConfigError("this configuration trains a prior; in a checkout say python -m recipes.train_prior")
     prior_name, denoiser = prior_of(json.dumps(values["prior"]))
     limit(values["compute"])
     device = device_of(values["compute"]["device"])

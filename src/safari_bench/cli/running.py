@@ -54,38 +54,40 @@ def run(cfg: DictConfig) -> float | None:
     if sweep is None or HydraConfig.get().mode is not RunMode.MULTIRUN:
         folder = Path(cfg.output) / cfg.name
         with kept_when_interrupted(folder):
-            outcome = _cells(cfg, None)
-        if outcome is not None:
-            print(scores_of(outcome.folder))
+            outcomes = _cells(cfg, None)
+        if outcomes[-1] is not None:
+            print(scores_of(outcomes[-1].folder, outcomes[0].folder if outcomes[0] else None))
         write(folder)
         return None
     value = math.inf
     with sweep.job(HydraConfig.get().job.num) as report:
-        outcome = _cells(cfg, report)
+        outcome = _cells(cfg, report)[-1]
         if outcome and "direction" in HydraConfig.get().sweeper:
             metric, value = objective(cfg.objective, outcome.folder)
             print(f"{report.label}objective: {metric} = {abs(value):.4g}")
     return value
 
 
-def _cells(cfg: DictConfig, report: JobReport | None) -> Outcome | None:
+def _cells(cfg: DictConfig, report: JobReport | None) -> list[Outcome | None]:
     """Computes the cells of a configuration. In a sweep, none stops the next.
 
     Returns:
-        the outcome of the last, the method's own; None if it was not computed here.
+        their outcomes, the degraded input's first, the method's own last; None for what was not computed here.
     """
-    label, outcome = report.label if report else "", None
+    label, outcomes = report.label if report else "", list[Outcome | None]()
     with Interrupt("the batch in hand, to keep its rows") as interrupt:
         found = jobs(cfg, lambda: interrupt.requested, label)
         for job in found:
+            beside = job is not found[-1]  # the baseline that accompanies the method
             what = f"{label}{job.dataset.name} {job.task.name} {job.sampler_name}"
-            place, outcome = (str(job.cell_folder), f"{what} {job.run['run_id']}"), None
+            place = str(job.cell_folder), f"{what} {job.run['run_id']}"
+            outcomes.append(None)
             try:
-                outcome = run_cell(job)
+                outcomes[-1] = outcome = run_cell(job)
             except CellBusy as error:
                 if report:
                     report.busy(*place, str(error))
-                elif job.sampler_name != "degraded":
+                elif not beside:
                     raise
                 print(f"{what}: {error}", file=sys.stderr)
                 continue
@@ -96,12 +98,12 @@ def _cells(cfg: DictConfig, report: JobReport | None) -> Outcome | None:
                 continue
             if report:
                 report.came_back(outcome, place[1])
-            if outcome.attempted or not report or job.sampler_name != "degraded":  # in a sweep, said once is enough
+            if outcome.attempted or not report or not beside:  # in a sweep, said once is enough
                 _report(outcome, what)
             FAILED.append(outcome.counts.get("failed", 0))
             if interrupt.requested:
                 raise KeyboardInterrupt
-    return outcome
+    return outcomes
 
 
 def _report(outcome: Outcome, what: str) -> None:

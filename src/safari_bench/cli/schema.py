@@ -109,7 +109,6 @@ class Config:
     metrics: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)  # a node for each logger; csv needs none
     compute: ComputeConfig = field(default_factory=ComputeConfig)
-    training: dict[str, Any] = field(default_factory=dict)  # see experiments/train_prior.yaml
 
 
 def _at_size(small: Any, large: Any, *, _root_: Any) -> Any:
@@ -148,9 +147,6 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     values["sampler"].pop("about", None)  # what tables read from the file; no argument, and not part of the run id
     for group in ("dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
-    for key in ("data", "recipe"):
-        if values["training"]:
-            values["training"][key] = _checked_node(f"training.{key}", values["training"][key])
     values["logger"] = checked_loggers(values["logger"])
     values["task"]["operator"] = _checked_node("task.operator", values["task"]["operator"])
     return dict(values)
@@ -177,9 +173,6 @@ def unknown_key(key: str, known: Mapping[str, Any] | list[str], where: str = "")
 
 def _checked_node(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
     target = allow.find(node["_target_"], path)
-    if inspect.isabstract(target):
-        lacking = ", ".join(sorted(vars(target)["__abstractmethods__"]))
-        raise ConfigError(f"{path}._target_: {node['_target_']} lacks {lacking}; write what is missing")
     function = target.__init__ if inspect.isclass(target) else target
     parameters, hints = inspect.signature(target).parameters, get_type_hints(function)
     checked = dict(node)

@@ -7,9 +7,10 @@ from safari_bench.data.folder import Folder
 from safari_bench.data.leaves import Leaves, leaf_generator, leaf_picture
 from safari_bench.data.listing import safe_name
 from safari_bench.data.manifest import Manifest, write_manifest
+from safari_bench.data.photographs import Photographs
 from safari_bench.data.photos import Photos
 from safari_bench.data.pictures import Pictures
-from safari_bench.data.wheels import photographs, textures
+from safari_bench.data.pip_photographs import textures, whole_photographs
 
 __all__ = [
     "DataError",
@@ -19,6 +20,7 @@ __all__ = [
     "ImageNet",
     "Leaves",
     "Manifest",
+    "Photographs",
     "Photos",
     "Pictures",
     "Record",
@@ -28,10 +30,10 @@ __all__ = [
     "from_uint8",
     "leaf_generator",
     "leaf_picture",
-    "photographs",
     "read_image",
     "safe_name",
     "textures",
     "to_uint8",
+    "whole_photographs",
     "write_manifest",
 ]

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from safari_bench.data.codec import from_pixels
 from safari_bench.data.contract import DataError, Pixels, Record, description, digest
-from safari_bench.data.occlusion import leaf_picture
-from safari_bench.data.wheels import check_split
+from safari_bench.data.dead_leaves import leaf_picture
+from safari_bench.data.pip_photographs import check_split
 
 __all__ = ["Leaves", "leaf_generator", "leaf_picture"]
 

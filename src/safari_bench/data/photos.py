@@ -8,7 +8,7 @@ from torch import Tensor
 
 from safari_bench.data.codec import from_pixels
 from safari_bench.data.contract import DataError, Record, description, digest, first
-from safari_bench.data.wheels import Crop, check_split
+from safari_bench.data.pip_photographs import Crop, check_split
 
 __all__ = ["Photos"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from safari_bench.errors import TableError
-from safari_bench.ledger import LedgerError, Place, Stored, cells, latest, run_id
+from safari_bench.ledger import LedgerError, Place, Stored, cells, flatten, latest, run_id
 from safari_bench.reports.facets import Facet, facets, heading, order
 from safari_bench.reports.variants import name_variants
 from safari_bench.reports.vocabulary import MEASUREMENT, SAMPLERS, TASKS, rank
@@ -30,6 +30,7 @@ class Record:
         sets: the contents of set_scores.json, see `metrics.SetScores`; empty if there is none.
         facet: what sets its table apart from others of the task, see `facets`.
         heading: the task with its facet. Tables, marks, ranks and tests are of one dataset and heading.
+        varied: the sampler's keys, "sampler.zeta", in which its configurations in this table differ, with their values.
     """
 
     place: Place
@@ -39,6 +40,7 @@ class Record:
     sets: Mapping[str, Any] = field(default_factory=dict)
     facet: Facet = field(default_factory=dict)
     heading: str = ""
+    varied: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dataset(self) -> str:
@@ -155,7 +157,19 @@ def _with_labels(group: list[Record]) -> list[Record]:
     specs = {_identity(cell): _unseeded(cell.spec) for cell in group}
     named = name_variants(group[0].sampler, specs)
     group = sorted(group, key=lambda cell: (named[_identity(cell)][1], _identity(cell), cell.spec.get("seed", 0)))
-    return [replace(cell, label=named[_identity(cell)][0]) for cell in group]
+    keys = _varied(group)
+    values = [flatten({"sampler": cell.spec["sampler"]}) for cell in group]
+    return [
+        replace(cell, label=named[_identity(cell)][0], varied={key: own[key] for key in keys if key in own})
+        for cell, own in zip(group, values, strict=True)
+    ]
+
+
+def _varied(group: list[Record]) -> list[str]:
+    """The sampler's keys with several values; a whole number is the same number however it is written."""
+    found = [flatten({"sampler": cell.spec["sampler"]}) for cell in group]
+    keys = dict.fromkeys(key for own in found for key in own)
+    return [key for key in keys if len({run_id({key: own.get(key)}) for own in found}) > 1]
 
 
 def _identity(cell: Record) -> str:

@@ -23,7 +23,7 @@ __all__ = ["ALIASES", "VERBS", "call", "module", "parser"]
 VERBS = ("run", "table", "ablate", "tune", "score", "plan", "check", "doctor", "weights", "manifest", "exact")
 ALIASES = {"study": "ablate"}
 #: verbs of earlier versions -> the module of a checkout that does it now
-_MOVED = {"train": "recipes.train_prior", "fit": "recipes.fit_prior", "card": "recipes.model_card"}
+_MOVED = {"train": "recipes.train_prior", "fit": "recipes.fit", "card": "recipes.card"}
 
 
 def module(verb: str) -> ModuleType:

@@ -9,7 +9,7 @@ DESCRIPTION = """
 Score every sampler against posteriors that are known exactly, as experiments/exact.yaml says. What is computed is kept,
 and the same command does the rest.
 
-Writes exact.csv, exact.md, findings.md and a plot per task in results/exact.
+Writes exact.md, CSV files and a plot per task into results/exact.
 """
 EXAMPLE = "safari-bench exact max_steps=30 name=exact_short"
 

@@ -12,8 +12,8 @@ __all__ = ["DESCRIPTION", "EXAMPLE", "SUMMARY", "add", "main"]
 
 SUMMARY = "the files that learned scores need: where they are, whether they are right"
 DESCRIPTION = """
-The files that learned scores need: where each is looked for, and whether its sha256 is right. check ends with 1 unless
-all are right; fetch downloads what is absent. That of deep_distance comes with the installation.
+The files that LPIPS, FID, KID and deep_distance need: where each is looked for, and whether its sha256 is right. check
+ends with 1 unless all are right; fetch downloads what is absent.
 """
 EXAMPLE = "safari-bench weights fetch metrics.weights_dir=weights"
 

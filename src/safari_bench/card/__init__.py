@@ -1,6 +1,0 @@
-"""What a prior is worth on its own, before any sampler: one-step denoising, samples and their spectrum."""
-
-from safari_bench.card.measure import LEVELS, denoising, samples, spectrum
-from safari_bench.card.report import write
-
-__all__ = ["LEVELS", "denoising", "samples", "spectrum", "write"]
