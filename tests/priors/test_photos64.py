@@ -50,7 +50,7 @@ def test_images_of_another_size_are_warned_of_or_refused(prior, recwarn):
 @pytest.mark.parametrize("dataset", [Photos("test", 64, 4), Leaves("test", 64, 4)], ids=["photos", "leaves"])
 @pytest.mark.parametrize("level", [0.1, 0.2, 0.5, 1.0, 2.0])
 def test_one_step_beats_the_fitted_gaussian(prior, dataset, level):
-    """x0_hat of a noisy image, on average over four images; results/card_photos64 has the whole measurement."""
+    """x0_hat of a noisy image, on average over four images; the card has the whole measurement."""
     x = torch.stack([dataset.load(i) for i in range(4)])
     z = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     t = prior.schedule.nearest(level)

@@ -18,6 +18,8 @@ from safari_bench.reports.records import lines, load
 
 __all__ = ["ablate"]
 
+#: what heat maps show; effects.csv has every score
+_MAPPED = ("psnr", "haarpsi")
 #: what a curve shows, as far as it was scored
 _CURVES = ("psnr", "haarpsi", "detail", "phase_high")
 
@@ -94,7 +96,7 @@ def _figures(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, bytes]]:
     scored = responses(table)
     if "effects" in tables:
         complete = table.merge(tables["effects"][["dataset", "task"]].drop_duplicates())
-        for response in scored:
+        for response in (name for name in _MAPPED if name in scored):
             yield f"heat_{response}.png", figures.heat_maps(complete, response)
     for name in (name for name in tables if name.startswith("curve_")):
         key = name.removeprefix("curve_")

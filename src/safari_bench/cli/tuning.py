@@ -51,7 +51,8 @@ def found_with(run: Path) -> str:
     Raises:
         ConfigError: they say different things.
     """
-    cells = [Cell.at(path.parent) for path in sorted(run.glob("*/*/*/*/run.json")) if path.parts[-3] != "degraded"]
+    paths = [path for path in sorted(run.glob("*/*/*/*/run.json")) if path.parts[-3] != vocabulary.MEASUREMENT]
+    cells = [Cell.at(path.parent) for path in paths]
     said = sorted({str(cell.run()["config"].get("objective", "haarpsi")) for cell in cells}) or ["haarpsi"]
     if len(said) > 1:
         raise ConfigError(

@@ -13,7 +13,7 @@ from safari_bench.reports.facets import heading, number
 from safari_bench.reports.figures import Styles, axis_label, error_bar, panels
 from safari_bench.reports.records import Line
 from safari_bench.reports.variants import name_variants
-from safari_bench.reports.vocabulary import HEADLINE
+from safari_bench.reports.vocabulary import headline
 
 __all__ = ["against"]
 
@@ -44,7 +44,7 @@ def against(lines: Sequence[Line], table: pd.DataFrame) -> Iterator[tuple[str, b
         table: their `statistics.summary`.
     """
     numbers: _Numbers = {(f.dataset, f.task, f.sampler, f.metric): f for f in table.itertuples()}
-    scores = [name for name in HEADLINE if any(place[3] == name and f.n for place, f in numbers.items())]
+    scores = headline({place[3] for place, f in numbers.items() if f.n})
     for key in [*keys(lines), *varied(lines)]:
         groups = _groups(lines, key)
         if groups and scores:

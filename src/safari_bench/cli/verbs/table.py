@@ -21,12 +21,20 @@ def add(parser: ArgumentParser) -> None:
         action="store_true",
         help="also list published values of other protocols, and what differs",
     )
+    parser.add_argument(
+        "--pack",
+        action="store_true",
+        help="also write rows.csv.gz and cells.json.gz, which hold every row and configuration without pictures",
+    )
 
 
 def main(args: Namespace) -> int:
     """Write and print the tables."""
     from safari_bench.cli.tables import tabulate
-    from safari_bench.ledger import find_run
+    from safari_bench.ledger import find_run, pack
 
-    tabulate(*map(find_run, args.runs), all_published=args.all_published)
+    runs = [find_run(run) for run in args.runs]
+    tabulate(*runs, all_published=args.all_published)
+    for run in runs if args.pack else []:
+        print(f"packed: {', '.join(str(path) for path in pack(run))}")
     return 0
