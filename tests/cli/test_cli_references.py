@@ -97,6 +97,8 @@ def test_set_scores_are_refused_likewise(published, capsys):
         "metrics.deep_sets=null",
     ]
     both()
+    for cell in cells().values():
+        (cell / "set_scores.json").unlink(missing_ok=True)
     one_folder_for_all()
     assert main(["-m", *WORDS, "dataset.root=A", *perceptual]) != 0  # complete, but for its set scores
     said = capsys.readouterr()

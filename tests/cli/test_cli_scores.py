@@ -95,7 +95,7 @@ def test_a_run_has_the_scores_and_says_where_they_come_from(published, capsys):
     assert sets("degraded")["scores"] != sets()["scores"]
     numbers = pd.read_csv("results/r/table1.csv").set_index(["sampler", "metric"])
     assert numbers.loc[("dps", "fid_64"), "mean"] == sets()["scores"]["fid_64"]
-    assert "lpips_vgg" in said.out and "fid_64" in said.out
+    assert "LPIPS VGG" in said.out and "fid_64" in said.out
 
     # and a second time there is nothing to do
     before = {path: path.stat().st_mtime_ns for path in cell().rglob("*") if path.name != ".lock"}
@@ -202,7 +202,7 @@ def test_pictures_too_small_for_a_score_are_named(published, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["score"], "takes a run folder"),
+        (["score"], "RUN"),
         (["score", "metrics=perceptual"], "takes a run folder"),
         (["score", "results/none"], "results/none holds no cells"),
         (["score", "results/none", "metrics=perceptuel"], "perceptual"),

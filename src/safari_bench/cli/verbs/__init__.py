@@ -58,7 +58,7 @@ def call(words: Sequence[str]) -> int:
         close = difflib.get_close_matches(verb, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigError(f"no such verb: {verb}{hint}\nverbs: {', '.join(known)}; see safari-bench --help")
+    arguments = parser(verb).parse_intermixed_args(list(words[1:] if named else words))
     if named and words[0] in ALIASES:
         print(f"safari-bench {words[0]} is now called {verb}; the old name goes in the next release", file=sys.stderr)
-    arguments = parser(verb).parse_intermixed_args(list(words[1:] if named else words))
     return int(module(verb).main(arguments))
