@@ -117,7 +117,8 @@ def test_per_image_keeps_every_number_and_a_fixed_order(run) -> None:
     run.cell("degraded", {"psnr": 3.0}, ids=("007", "10", "9", "1e5"))
     build(run.folder)
     rows = pd.read_csv(run.folder / "per_image.csv", dtype=str)
-    head = "dataset image_id image_sha256 y_sha256 task sigma sigma_range sampler variant sampler.spatial prior run_id seed status reason"
+    head = "dataset image_id image_sha256 y_sha256 task sigma sigma_range sampler variant sampler.spatial prior run_id"
+    head += " seed status reason"
     metrics = "psnr ssim haarpsi gmsd lpips_vgg data_consistency spectrum_high new psi_injective"
     assert list(rows.columns) == [*head.split(), *metrics.split(), *COST, "image_file"]
     assert list(rows.variant[::4]) == ["degraded", "safari [spatial=0.5]", "safari [spatial=1]", "zeus"]
