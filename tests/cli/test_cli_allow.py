@@ -145,7 +145,11 @@ def test_a_folder_that_is_not_there(capsys):
 
 
 @pytest.mark.parametrize(
-    "launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]], ids=["basic", "joblib"]
+    "launcher",
+    [
+        pytest.param([], id="basic"),
+        pytest.param(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], id="joblib", marks=pytest.mark.slow),
+    ],
 )
 def test_sweeps_over_a_sampler_of_ones_own(launcher):
     words = ["-m", *OWN, *QUICK, "name=s", "sampler=mine,unconditional", "seed=0,1", *launcher]

@@ -28,17 +28,32 @@ def elsewhere(tmp_path, monkeypatch):
             [4, 8],
             "axis_task.operator.factor.png",
         ),
-        (
+        pytest.param(
             ["task=deblur_gaussian", "task.operator.std=1,2", "sampler=tv"],
             "task.operator.std",
             [1, 2],
             "axis_task.operator.std.png",
+            marks=pytest.mark.slow,
         ),
-        (["task.noise=gaussian,poisson", "sampler=tv"], "task.noise", ["gaussian", "poisson"], None),
+        pytest.param(
+            ["task.noise=gaussian,poisson", "sampler=tv"],
+            "task.noise",
+            ["gaussian", "poisson"],
+            None,
+            marks=pytest.mark.slow,
+        ),
         (["prior=gaussian,mixture", *DPS[:2]], "prior", ["gaussian", "mixture"], None),
-        (["precision=fp32,fp64", *DPS], "precision", ["fp32", "fp64"], None),
-        (["dataset.n=1,2", "sampler=tv"], "dataset.n", [1, 2], "axis_dataset.n.png"),
-        (["dataset=leaves", "dataset.size=32,64", "sampler=tv"], "dataset.size", [32, 64], "axis_dataset.size.png"),
+        pytest.param(["precision=fp32,fp64", *DPS], "precision", ["fp32", "fp64"], None, marks=pytest.mark.slow),
+        pytest.param(
+            ["dataset.n=1,2", "sampler=tv"], "dataset.n", [1, 2], "axis_dataset.n.png", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ["dataset=leaves", "dataset.size=32,64", "sampler=tv"],
+            "dataset.size",
+            [32, 64],
+            "axis_dataset.size.png",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_every_sweep_ends_in_data(words, column, values, plot):
@@ -67,6 +82,7 @@ def test_tables_that_cannot_be_written_are_a_failure(capsys):
     assert "table1.csv" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_packed_run_has_the_same_table():
     assert main(["-m", "name=run", "sampler=tv,biharmonic", "task.sigma=0.05,0.2", "dataset.n=2", *TINY]) == 0
     before = {path.name: path.read_bytes() for path in Path("results/run").glob("*.csv")}

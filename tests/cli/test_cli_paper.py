@@ -73,6 +73,7 @@ def test_the_overlay_says_how_many_calls_it_takes(tree, capsys):
 TRUTH = ["done", "true_nfe", "true_hours", "true_memory", "true_disk", "true_references"]
 
 
+@pytest.mark.slow
 def test_each_prior_meets_its_own_images_and_the_forecast_stands_beside_the_truth(tree, monkeypatch, capsys):
     words = ["experiments=table1", *SIZE, *NETWORK, "task=sr_x4", "sampler=dps,ddrm", "sampler.steps=2"]
     assert main(["plan", *words]) == 0
