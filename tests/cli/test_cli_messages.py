@@ -50,7 +50,7 @@ def refused(capsys, *words: str, code: int = 2) -> str:
         (["dataset=folder", "dataset.root=nowhere"], ["nowhere"]),
         (["dataset.split=validation"], ["validation", "tuning"]),
         (["dataset.n=1000"], ["1000", "24"]),
-        (["prior=gaussian", "prior.checkpoint=missing.json"], ["missing.json", "safari-bench fit"]),
+        (["prior=gaussian", "prior.checkpoint=missing.json"], ["missing.json", "recipes.fit gaussian"]),
         (["sampler.steps"], ["sampler.steps"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -5,7 +5,8 @@ Q (the eigenvectors of the colour covariance), with one radial power spectrum pe
 
 E[x | x_t] = mu + sqrt(abar) C (abar C + (1 - abar) I)^{-1} (x_t - sqrt(abar) mu): one FFT pair and one 3x3 mix.
 
-The shipped spectrum, gaussian_photos.json, is fitted by `fit` on the train photographs alone (`safari-bench fit`).
+The shipped spectrum, gaussian_photos.json, is fitted by `fit` on the train photographs alone
+(`python -m recipes.fit gaussian`).
 """
 
 import hashlib
@@ -27,6 +28,7 @@ from safari_bench.shapes import Image
 __all__ = ["GaussianPrior", "Spectrum", "fit", "load"]
 
 _BINS = 14
+_REMEDY = "in a checkout of the repository, python -m recipes.fit gaussian FILE writes one"
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,7 @@ def load(checkpoint: str | None = None, *, schedule: Schedule | None = None) -> 
             power=tuple(map(tuple, fields["power"])),
         )
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"prior.checkpoint: no file {source}; `safari-bench fit` writes one") from error
+        raise FileNotFoundError(f"prior.checkpoint: no file {source}; {_REMEDY}") from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"prior.checkpoint: {source} is not a fitted spectrum ({error}); `safari-bench fit` writes one"
-        ) from error
+        raise ValueError(f"prior.checkpoint: {source} is not a fitted spectrum ({error}); {_REMEDY}") from error
     return GaussianPrior(spectrum, schedule)

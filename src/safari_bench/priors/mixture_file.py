@@ -1,6 +1,6 @@
 """The mixture prior of photographs of 64 px: its file, and how it is read.
 
-mixture_photos.safetensors is fitted on crops of the train photographs alone (`safari-bench fit mixture`, see
+mixture_photos.safetensors is fitted on crops of the train photographs alone (`python -m recipes.fit mixture`, see
 mixture_fit.py). It holds, for K components of rank r in a space of R dimensions:
 
 ========  ==========  =========================================================================================
@@ -39,6 +39,7 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 #: digest of the shipped file
 _SHA256 = "b773c5d5bfd43df3911a058626f4f234ae8cab3ead7d201a59fe4d0c82e340e3"
+_REMEDY = "in a checkout of the repository, python -m recipes.fit mixture FILE writes one"
 
 
 def decode(arrays: Arrays) -> Mixture:
@@ -62,7 +63,7 @@ def load(checkpoint: str | None = None, sha256: str | None = None, *, schedule: 
     """The shipped prior, or the one in the file `checkpoint`.
 
     Args:
-        checkpoint: a safetensors file that `safari-bench fit mixture` wrote; None is the one that ships.
+        checkpoint: a safetensors file that `python -m recipes.fit mixture` wrote; None is the one that ships.
         sha256: digest the file must have; None leaves the shipped file's own, and none for another file.
     Raises:
         FileNotFoundError: no such file.
@@ -74,19 +75,17 @@ def load(checkpoint: str | None = None, sha256: str | None = None, *, schedule: 
     try:
         content = source.read_bytes()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"prior.checkpoint: no file {source}; `safari-bench fit mixture` writes one") from error
+        raise FileNotFoundError(f"prior.checkpoint: no file {source}; {_REMEDY}") from error
     got = hashlib.sha256(content).hexdigest()
     if expected and got != expected:
         raise ValueError(
             f"prior.checkpoint: {source} has sha256 {got}, expected {expected}; it is another file or a damaged one: "
-            "restore it, or fit it again with `safari-bench fit mixture` and give the sha256 it prints"
+            f"restore it, or fit another: {_REMEDY} and prints its sha256"
         )
     try:
         mixture = decode(from_bytes(content))
     except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"prior.checkpoint: {source} is not a fitted mixture ({error}); `safari-bench fit mixture` writes one"
-        ) from error
+        raise ValueError(f"prior.checkpoint: {source} is not a fitted mixture ({error}); {_REMEDY}") from error
     return MixturePrior(mixture, schedule, got)
 
 
