@@ -250,7 +250,7 @@ def test_a_file_is_checked_on_load(tmp_path, monkeypatch):
     monkeypatch.setattr(mixture_file, "_SHA256", "1" * 64)
     with pytest.raises(ValueError, match=f"expected {'1' * 64}"):
         mixture_file.load()
-    with pytest.raises(FileNotFoundError, match="recipes.fit mixture"):
+    with pytest.raises(FileNotFoundError, match=r"recipes\.fit mixture"):
         mixture_file.load(str(tmp_path / "none"))
     (tmp_path / "text").write_text("no tensors")
     with pytest.raises(ValueError, match="not a fitted mixture"):

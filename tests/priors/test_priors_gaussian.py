@@ -106,7 +106,7 @@ def test_the_digest_follows_the_numbers():
 
 
 def test_wrong_files_and_channels_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="recipes.fit gaussian"):
+    with pytest.raises(FileNotFoundError, match=r"recipes\.fit gaussian"):
         load(str(tmp_path / "none.json"))
     (tmp_path / "bad.json").write_text(json.dumps({"mean": [0]}))
     with pytest.raises(ValueError, match="not a fitted spectrum"):
