@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import permutation_test
+from statsmodels.stats.multitest import multipletests
 
 from safari_bench.reports import build
 from safari_bench.reports.comparisons import ALPHA, EXACT, holm, permutation
@@ -79,6 +80,11 @@ def test_holm_by_hand() -> None:
     assert holm([0.04, 0.01, nan, 0.03, 0.02]) == pytest.approx([0.06, 0.04, nan, 0.06, 0.06], nan_ok=True)
     assert list(holm([0.9, 0.8])) == [1.0, 1.0]
     assert len(holm([])) == 0
+
+
+def test_holm_agrees_with_statsmodels() -> None:
+    p = np.random.default_rng(0).uniform(size=50).round(1) ** 3  # with ties, zeros and ones
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=0, atol=1e-15)
 
 
 def test_the_best_of_a_column_is_compared_with_the_rest(run) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from safari_bench.reports.records import Line
 from safari_bench.reports.vocabulary import Metric, metric
@@ -101,11 +100,14 @@ def permutation(m: Metric, a: np.ndarray, b: np.ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's step-down correction of p-values, in their order. NaN stays NaN and does not count."""
+    """Holm's step-down correction of p-values, in their order. NaN stays NaN and does not count.
+
+    The same numbers as statsmodels' multipletests, which collects garbage at every call: most of a table's time.
+    """
     corrected = np.array(p, dtype=float)
-    finite = np.isfinite(corrected)
-    if finite.any():
-        corrected[finite] = multipletests(corrected[finite], method="holm")[1]
+    order = np.argsort(corrected)[: np.isfinite(corrected).sum()]  # NaN sorts last
+    steps = corrected[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return corrected
 
 
