@@ -83,7 +83,7 @@ def test_holm_by_hand() -> None:
 
 
 def test_holm_agrees_with_statsmodels() -> None:
-    p = np.random.default_rng(0).uniform(size=50).round(1) ** 3  # with ties, zeros and ones
+    p = (np.random.default_rng(0).uniform(size=50).round(1) ** 3).tolist()  # with ties, zeros and ones
     np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=0, atol=1e-15)
 
 
