@@ -21,7 +21,7 @@ OFFLINE = ["metrics=perceptual", "metrics.download_seconds=0"]
 DEEP = ("deep_distance", "deep_frechet", "deep_kernel")
 #: the first layer of Inception with features, which is cheap
 SHALLOW = [*OFFLINE, "metrics.sets.fid_from=2", "+metrics.sets.layer='64'"]
-RUN = ["dataset.n=2", "sampler=dps", "sampler.steps=2", "compute.device=cpu", "name=r"]
+RUN = ["prior=gaussian", "dataset.n=2", "sampler=dps", "sampler.steps=2", "compute.device=cpu", "name=r"]
 
 
 @pytest.fixture(autouse=True)
