@@ -161,13 +161,14 @@ def run_every_method(prior: str, tasks: list[str], *more: str) -> pd.DataFrame:
         pytest.param("ffhq256", TASKS[3:], marks=pytest.mark.slow),
         pytest.param("imagenet256", TASKS[:2], marks=pytest.mark.slow),
         pytest.param("imagenet256", TASKS[2:-1], marks=pytest.mark.slow),
-        ("imagenet256", TASKS[-1:]),
+        pytest.param("imagenet256", TASKS[-1:], marks=pytest.mark.slow),
     ],
 )
 def test_every_method_and_task_of_table_1_runs(tree, prior, tasks):
     run_every_method(prior, tasks)
 
 
+@pytest.mark.slow
 def test_a_task_of_table_1_is_scored_by_lpips_fid_and_kid(tree, published):
     """Random backbones in the files of the published ones."""
     found = run_every_method("ffhq256", TASKS[:1], *SHALLOW)

@@ -134,7 +134,15 @@ def test_a_guidance_sweep_is_told_apart(capsys):
 
 def test_a_failed_cell_neither_stops_a_sweep_nor_hides(capsys):
     """A step size that diverges: the command ends with 1, the other cell is there, and the table says failed."""
-    words = ["-m", "name=mixed", "prior=gaussian", "dataset.n=1", "sampler=dps", "sampler.steps=3", "sampler.clip=false"]
+    words = [
+        "-m",
+        "name=mixed",
+        "prior=gaussian",
+        "dataset.n=1",
+        "sampler=dps",
+        "sampler.steps=3",
+        "sampler.clip=false",
+    ]
     assert main([*words, "sampler.zeta=1e38,0.5"]) == 1
     per_image = pd.read_csv("results/mixed/per_image.csv")
     assert set(per_image.status) == {"ok", "failed"}

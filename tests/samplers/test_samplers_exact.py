@@ -83,8 +83,7 @@ def of_image(noise, i):
     return {"x_T": noise["x_T"][0][i].ravel(), "step": [z[i].ravel() for z in noise["step"]]}
 
 
-@pytest.mark.parametrize("rule", ["normalised", "constant"])
-@pytest.mark.parametrize("sigma_y", [0.0, 0.05])
+@pytest.mark.parametrize(("sigma_y", "rule"), [(0.0, "constant"), (0.05, "normalised")])
 @pytest.mark.parametrize("guidance", WEIGHTS)
 @pytest.mark.parametrize("task", OPERATORS)
 def test_trajectory_of_dps_and_safari(task, guidance, sigma_y, rule):
