@@ -46,12 +46,23 @@ class TestFfhq:
         root = faces(tmp_path, range(3))
         assert [record.id for record in Ffhq(root, size=32, n=2).records()] == ["00000", "00001"]
         (root / "00001.png").unlink()
-        with pytest.raises(DataError, match=r"got 2 of the 3 pictures of split validation, without 00001; put"):
+        with pytest.raises(DataError, match=r"got 2 of the 3 pictures of split validation of FFHQ, without 00001; put"):
             Ffhq(root, size=32, n=3)
         with pytest.raises(DataError, match=r"got 2 of the 1000 pictures .*00001, 00003.* and 993 others"):
             Ffhq(root, size=32)
         with pytest.raises(DataError, match=r"dataset\.n: got 1001.*1 to 1000"):
             Ffhq(root, n=1001)
+
+    def test_a_list_of_official_ids_in_its_order(self, tmp_path: Path) -> None:
+        root = faces(tmp_path, [69007, 69017, 69027, 5])
+        (tmp_path / "list.txt").write_text("# DiffPIR\n69027\n69000/69007.png\n69017.png\n")
+        data = Ffhq(root, split="all", size=32, n=2, subset=tmp_path / "list.txt")
+        assert [record.id for record in data.records()] == ["69027", "69007"]
+        with pytest.raises(DataError, match="3 entries that are no image of the split: 69007, 69017, 69027"):
+            Ffhq(root, size=32, n=None, subset=tmp_path / "list.txt")
+        (root / "69017.png").unlink()
+        with pytest.raises(TooFew, match=r"got 2 of the 3 pictures of the list .*, without 69017"):
+            Ffhq(root, split="all", size=32, n=None, subset=tmp_path / "list.txt")
 
     def test_a_file_of_the_size_is_taken_as_it_is_and_a_larger_one_reduced(self, tmp_path: Path) -> None:
         save(tmp_path / "00000.png", picture(0, 32, 32))
@@ -121,7 +132,10 @@ class TestImageNet:
         names = f"# chosen\nn01440764/{val(3)}.JPEG 0\n{val(1)}\n"
         (tmp_path / "list.txt").write_text(names)
         data = ImageNet(tmp_path, size=32, n=None, subset=tmp_path / "list.txt")
-        assert [record.id for record in data.records()] == [val(1), val(3)]
+        assert [record.id for record in data.records()] == [val(3), val(1)]
+        (tmp_path / f"{val(3)}.JPEG").rename(tmp_path / f"{val(3)}_n01440764.JPEG")  # as on the Hub
+        data = ImageNet(tmp_path, size=32, n=None, subset=tmp_path / "list.txt")
+        assert [record.id for record in data.records()] == [val(3), val(1)]
         (tmp_path / "list.txt").write_text(f"{val(9)}.JPEG\n")
         with pytest.raises(DataError, match=f"no image of the folder: {val(9)}"):
             ImageNet(tmp_path, size=32, n=None, subset=tmp_path / "list.txt")

@@ -178,13 +178,13 @@ class TestFolder:
 
 
 class TestSubset:
-    def test_ids_and_paths_in_dataset_order(self, root: Path, tmp_path: Path) -> None:
-        (tmp_path / "list.txt").write_text("# chosen\n\ndeep/er/c\n  a.png  \n")
-        assert ids(Folder(root, size=32, subset=tmp_path / "list.txt")) == ["a", "deep/er/c"]
+    def test_ids_and_paths_in_the_order_of_the_list(self, root: Path, tmp_path: Path) -> None:
+        (tmp_path / "list.txt").write_text("# chosen\n\ndeep/er/c\n  a.png  \na\n")
+        assert ids(Folder(root, size=32, subset=tmp_path / "list.txt")) == ["deep/er/c", "a"]
 
     def test_n_counts_within_the_subset(self, root: Path, tmp_path: Path) -> None:
-        (tmp_path / "list.txt").write_text("b\ndeep/er/c\n")
-        assert ids(Folder(root, size=32, subset=tmp_path / "list.txt", n=1)) == ["b"]
+        (tmp_path / "list.txt").write_text("deep/er/c\nb\n")
+        assert ids(Folder(root, size=32, subset=tmp_path / "list.txt", n=1)) == ["deep/er/c"]
 
     def test_every_unknown_entry_is_named(self, root: Path, tmp_path: Path) -> None:
         (tmp_path / "list.txt").write_text("a\nx.png\nc\n")

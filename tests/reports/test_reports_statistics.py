@@ -45,11 +45,38 @@ def test_interval_covers_the_true_mean_as_often_as_it_says() -> None:
 
 def test_interval_of_few_values() -> None:
     assert interval(np.array([0.0, 1.0]), "x") == (2, 0.5, 0.0, 1.0)
-    assert interval(np.array([2.0, NAN, INF, -INF]), "x")[:2] == (1, 2.0)
     assert np.isnan(interval(np.array([2.0]), "x")[2:]).all()
     n, *rest = interval(np.array([NAN]), "x")
     assert n == 0 and np.isnan(rest).all()
     assert interval(np.full(9, 0.1), "x")[2:] == (pytest.approx(0.1), pytest.approx(0.1))
+
+
+def test_an_infinite_score_makes_the_mean_infinite() -> None:
+    """The PSNR of equal images."""
+    assert interval(np.array([NAN, INF]), "x")[:2] == (1, INF)
+    assert interval(np.array([2.0, NAN, INF]), "x") == (2, INF, 2.0, INF)
+    n, mean, low, high = interval(np.array([20.0] * 39 + [INF]), "x")
+    assert (n, mean, low, high) == (40, INF, 20.0, INF)  # 36 % of the resamples hold no infinite one
+    assert interval(np.full(40, INF), "x") == (40, INF, INF, INF)
+
+
+def test_perfect_restorations_are_best_everywhere(run) -> None:
+    ids = "abcdefgh"
+    run.cell("biharmonic", {"psnr": INF, "haarpsi": 1.0}, ids=ids)
+    run.cell("dps", {"psnr": [20, 22, 24, 26, 20, 22, 24, 26], "haarpsi": 0.8}, ids=ids)
+    run.cell("degraded", {"psnr": [10, 12, 14, 16, 10, 12, 14, 16], "haarpsi": 0.5}, ids=ids)
+    frame = table(run)
+    assert line(frame, "biharmonic", "psnr")[["n", "mean", "ci_low"]].tolist() == [8, INF, INF]
+    text = (run.folder / "table1.md").read_text()
+    row = next(row for row in text.splitlines() if row.startswith("| biharmonic"))
+    assert "**∞**" in row
+    assert r"\textbf{$\infty$}" in (run.folder / "table1.tex").read_text()
+    ranks = table(run, "ranks.csv").set_index(["sampler", "metric"])["rank"]
+    assert ranks["biharmonic", "psnr"] == 1 and ranks["dps", "psnr"] == 2
+    pairs = table(run, "comparisons.csv")
+    against = pairs[(pairs.metric == "psnr") & (pairs.other == "dps")].iloc[0]
+    assert (against.best, against.best_mean, against.images) == ("biharmonic", INF, 8)
+    assert against.p == pytest.approx(2 / 2**8) and against.verdict == "worse"
 
 
 def test_interval_depends_on_values_and_name_alone() -> None:
@@ -100,12 +127,6 @@ def test_unfinished_failed_and_unsupported_images_are_left_out_of_means_but_not_
     assert (
         list(rows.status[4:7]) == ["ok", "failed", "ok"] and rows.reason[5] == "diverged" and rows.reason[7] == "no SVD"
     )
-
-
-def test_infinite_scores_are_counted_out(run) -> None:
-    run.cell("dps", {"psnr": [20, INF, 24, NAN]})
-    psnr = line(table(run), "dps", "psnr")
-    assert (psnr.n, psnr["mean"]) == (2, 22.0)
 
 
 def test_per_image_keeps_every_number_and_a_fixed_order(run) -> None:

@@ -42,7 +42,7 @@ def objective(metric: str, cell: Path) -> tuple[str, float]:
         raise ConfigError(f"objective: got {metric!r}, which no row of {cell} has; expected one of {list(rows)[13:]}")
     mean = float(rows[metric].mean()) if (rows.status == "ok").all() else math.nan
     loss = vocabulary.metric(metric).loss(mean)
-    return metric, loss if math.isfinite(loss) else math.inf
+    return metric, math.inf if math.isnan(loss) else loss
 
 
 def found_with(run: Path) -> str:

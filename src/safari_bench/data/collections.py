@@ -21,6 +21,8 @@ _FFHQ_SOURCE = (
     "put the PNGs of https://github.com/NVlabs/ffhq-dataset there, 00000.png to 00999.png at least, side by side or in "
     "folders by the thousand, of 256 px or of the official 1024 px"
 )
+#: the official name; copies on the Hugging Face Hub append the synset
+_IMAGENET_NAME = r"(ILSVRC2012_val_\d{8})(?:_n\d{8})?"
 _IMAGENET_SOURCE = (
     "put the validation images of ILSVRC2012 there (https://image-net.org, registration needed), "
     "ILSVRC2012_val_00000001.JPEG and so on, side by side or in folders by class"
@@ -35,7 +37,8 @@ class Ffhq(Pictures):
         split: validation (00000 to 00999), tuning (01000 to 01999: settings are chosen there; the prior has seen them
             in training) or all.
         size: side in pixels; larger files are reduced with Pillow's LANCZOS.
-        n: how many, from the first of the split; None for all of it.
+        n: how many, from the first of the split, or of the list; None for all of it.
+        subset: text file with official ids of the split, one a line, # for comments, in the order to take them.
         manifest: CSV file of `write_manifest` that the images must agree with.
     Raises:
         DataError: a picture of the first n is missing or there twice, or another argument is not as it should be.
@@ -47,18 +50,23 @@ class Ffhq(Pictures):
         split: str = "validation",
         size: int = 256,
         n: int | None = 1000,
+        subset: Path | str | None = None,
         manifest: Path | str | None = None,
     ) -> None:
         if split not in _FFHQ_SPLITS:
             raise DataError(f"dataset.split: got {split!r}, expected one of {', '.join(_FFHQ_SPLITS)}")
         place = Path(root)
-        images = _named(place, r"\d{5}", "FFHQ", _FFHQ_SOURCE)
-        wanted = first([f"{number:05d}" for number in _FFHQ_SPLITS[split]], n, f"split {split} of FFHQ")
+        images = _named(place, r"(\d{5})", "FFHQ", _FFHQ_SOURCE)
+        names = {f"{number:05d}": f"{number:05d}.png" for number in _FFHQ_SPLITS[split]}
+        if subset:
+            names = choose(names, subset, lambda entry: Path(entry.split()[0]).stem, "the split")
+        where = f"the list {subset}" if subset else f"split {split} of FFHQ"
+        wanted = first(list(names), n, where)
         chosen = [(image, images[image]) for image in wanted if image in images]
         if len(chosen) < len(wanted):
             absent = [image for image in wanted if image not in images]
             raise TooFew(
-                f"dataset.root {place}: got {len(chosen)} of the {len(wanted)} pictures of split {split}, without "
+                f"dataset.root {place}: got {len(chosen)} of the {len(wanted)} pictures of {where}, without "
                 f"{_few(absent)}; {_FFHQ_SOURCE}, or take fewer with dataset.n",
                 len(chosen),
                 len(wanted),
@@ -96,11 +104,11 @@ class ImageNet(Pictures):
         if split not in splits:
             raise DataError(f"dataset.split: got {split!r}, expected one of {', '.join(splits)}")
         place = Path(root)
-        found = _named(place, r"ILSVRC2012_val_\d{8}", "ImageNet", _IMAGENET_SOURCE)
+        found = _named(place, _IMAGENET_NAME, "ImageNet", _IMAGENET_SOURCE)
         images = {image: path for image, path in found.items() if int(image[-8:]) in splits[split]}
         if subset:
             # lists give files as they lie elsewhere, some with a label: n01440764/ILSVRC2012_val_00000293.JPEG 0
-            images = choose(images, subset, lambda entry: Path(entry.split()[0]).stem)
+            images = choose(images, subset, _imagenet_id)
         where = f"the list {subset}" if subset else f"split {split} in {place}"
         chosen = first([(image, found[image]) for image in images], n, where)
         recipe = Recipe.parse("guided_crop", size)
@@ -108,14 +116,16 @@ class ImageNet(Pictures):
 
 
 def _named(root: Path, pattern: str, what: str, source: str) -> dict[str, str]:
-    """id -> relative path, sorted by id, of the images whose name without extension is of the pattern."""
+    """id -> relative path, sorted by id, of the images whose name without extension is of the pattern.
+
+    Its first group is the id.
+    """
     if not root.is_dir():
         raise DataError(f"dataset.root: no folder {root} (looked for at {root.absolute()}); {source}")
     found: dict[str, list[str]] = {}
     for path in find_images(root).values():
-        stem = Path(path).stem
-        if re.fullmatch(pattern, stem):
-            found.setdefault(stem, []).append(path)
+        if name := re.fullmatch(pattern, Path(path).stem):
+            found.setdefault(name[1], []).append(path)
     twice = {image: paths for image, paths in found.items() if len(paths) > 1}
     if twice:
         image, paths = next(iter(twice.items()))
@@ -126,6 +136,13 @@ def _named(root: Path, pattern: str, what: str, source: str) -> dict[str, str]:
     if not found:
         raise DataError(f"dataset.root {root}: got no file named as in {what}; {source}")
     return {image: found[image][0] for image in sorted(found)}
+
+
+def _imagenet_id(entry: str) -> str:
+    """Of an entry of a list: an id, or a path with or without a label behind it."""
+    stem = Path(entry.split()[0]).stem
+    name = re.fullmatch(_IMAGENET_NAME, stem)
+    return name[1] if name else stem
 
 
 def _few(names: Iterable[str]) -> str:

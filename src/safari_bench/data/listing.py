@@ -50,14 +50,18 @@ def find_images(root: Path) -> dict[str, str]:
 
 
 def choose(
-    images: Mapping[str, str], subset: Path | str, canonical: Callable[[str], str] = lambda entry: entry
+    images: Mapping[str, str],
+    subset: Path | str,
+    canonical: Callable[[str], str] = lambda entry: entry,
+    of: str = "the folder",
 ) -> dict[str, str]:
-    """The images that a text file names, in the order of `images`.
+    """The images that a text file names, in its order; one that is named twice is there once.
 
     Args:
         images: id -> relative path.
         subset: a file with one id or relative path a line; blank lines and lines that begin with # are skipped.
         canonical: applied to every entry first.
+        of: what `images` are of, for messages.
     Raises:
         DataError: if the file cannot be read, names nothing, or names what is not there.
     """
@@ -66,16 +70,18 @@ def choose(
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"dataset.subset {subset}: cannot be read ({error}); expected a UTF-8 text file") from error
     lines = [line.strip() for line in text.splitlines()]
-    entries = {canonical(line) for line in lines if line and not line.startswith("#")}
-    unknown = sorted(entries - images.keys() - set(images.values()))
+    entries = dict.fromkeys(canonical(line) for line in lines if line and not line.startswith("#"))
+    of_path = {path: image for image, path in images.items()}
+    unknown = sorted(entry for entry in entries if entry not in images and entry not in of_path)
     if unknown:
         raise DataError(
-            f"dataset.subset {subset}: got {len(unknown)} entries that are no image of the folder: {', '.join(unknown)}"
+            f"dataset.subset {subset}: got {len(unknown)} entries that are no image of {of}: {', '.join(unknown)}"
             "; expected ids or paths relative to dataset.root: correct or delete these lines"
         )
     if not entries:
         raise DataError(f"dataset.subset {subset}: got no entry, expected one id or path a line; fill it or unset it")
-    return {i: path for i, path in images.items() if i in entries or path in entries}
+    chosen = [entry if entry in images else of_path[entry] for entry in entries]
+    return {image: images[image] for image in chosen}
 
 
 def safe_name(image_id: str) -> str:

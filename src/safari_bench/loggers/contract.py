@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from safari_bench.errors import LoggerError
@@ -54,15 +53,13 @@ def score_columns(rows: pd.DataFrame) -> list[str]:
 def running(rows: pd.DataFrame) -> dict[str, float | int]:
     """Of the rows that there are: how many ended how, and the mean of every score over the images that are ok.
 
-    Only finite values enter a mean; a score without one is left out.
+    Missing values do not enter a mean; a score without any is left out.
     """
     said: dict[str, float | int] = {"images": len(rows)}
     said |= {status: int((rows.status == status).sum()) for status in ("ok", "failed", "unsupported")}
     scored = rows[rows.status == "ok"]
     for name in score_columns(scored):
-        finite = scored[name][np.isfinite(scored[name])]
-        if len(finite):
-            said[name] = float(finite.mean())
+        said[name] = float(scored[name].mean())
     return said
 
 

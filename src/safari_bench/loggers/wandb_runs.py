@@ -145,7 +145,7 @@ class WeightsAndBiases:
         for number, (_, row) in enumerate(rows.iterrows()):
             found = pictures(cell, run, row.image_file) if number < self.images else (None, None)
             shown = [self._wandb.Image(str(path)) if path else None for path in found]
-            values = [float(row[name]) if np.isfinite(row[name]) else None for name in scores]
+            values = [None if np.isnan(row[name]) else float(row[name]) for name in scores]
             table.add_data(*(row[name] for name in _ROWS), *shown, *values)
         return table
 

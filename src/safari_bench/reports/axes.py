@@ -1,5 +1,6 @@
 """Scores against what a sweep varied: one picture for each key whose values are numbers."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 
 from safari_bench.reports.columns import keys, varied
 from safari_bench.reports.facets import heading, number
-from safari_bench.reports.figures import Styles, axis_label, error_bar, panels
+from safari_bench.reports.figures import Styles, axis_label, error_bar, panels, say_infinite
 from safari_bench.reports.records import Line
 from safari_bench.reports.variants import name_variants
 from safari_bench.reports.vocabulary import headline
@@ -82,6 +83,7 @@ def _plot(key: str, score: str, numbers: _Numbers, axes: Axes, panel: Sequence[L
         found = numbers.get((point.first.dataset, point.first.heading, point.label, score))
         if found is not None and found.n:
             curves.setdefault(point.first.label, []).append((point.x, found))
+    say_infinite(axes, [label for label, members in curves.items() if any(math.isinf(f.mean) for _, f in members)])
     for label, members in curves.items():
         members.sort(key=lambda member: member[0])
         means, bars = [found.mean for _, found in members], error_bar([found for _, found in members])

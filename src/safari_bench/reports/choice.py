@@ -78,7 +78,7 @@ def _best(key: tuple[str, str, str], found: list[Line], metric: str) -> Choice:
     losses = {text: _loss(members, metric, set(datasets)) for text, members in by_settings.items()}
     ranked = sorted(losses, key=lambda text: (losses[text], text))
     best = by_settings[ranked[0]]
-    if not math.isfinite(losses[ranked[0]]):
+    if losses[ranked[0]] == math.inf:
         raise TableError(f"{'/'.join(key)}: every configuration has an image without {metric}; widen the sweep")
     tried = [_settings(members[0].first) for members in by_settings.values()]
     varied = [
@@ -99,7 +99,7 @@ def _best(key: tuple[str, str, str], found: list[Line], metric: str) -> Choice:
         runner_up=_mean(by_settings[ranked[1]], metric) if len(ranked) > 1 else math.nan,
         trials=tuple(
             {name: _settings(by_settings[text][0].first).get(name) for name in varied}
-            | {metric: _mean(by_settings[text], metric) if math.isfinite(losses[text]) else math.nan}
+            | {metric: _mean(by_settings[text], metric) if losses[text] < math.inf else math.nan}
             for text in ranked
         ),
     )
@@ -112,7 +112,8 @@ def _settings(record: Record) -> dict[str, Any]:
 def _loss(members: list[Line], metric: str, datasets: set[str]) -> float:
     covered = {line.first.dataset for line in members} == datasets  # a dataset may stand twice: in two precisions
     complete = covered and all((line.rows.status == "ok").all() for line in members)
-    return known(metric).loss(_mean(members, metric)) if complete else math.inf
+    loss = known(metric).loss(_mean(members, metric)) if complete else math.nan
+    return math.inf if math.isnan(loss) else loss
 
 
 def _mean(members: list[Line], metric: str) -> float:

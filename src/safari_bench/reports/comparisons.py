@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from safari_bench.reports.records import Line
+from safari_bench.reports.statistics import infinite, large
 from safari_bench.reports.vocabulary import Metric, metric
 
 __all__ = ["ALPHA", "BEST", "DRAWS", "EXACT", "LIKE_BEST", "Marks", "compare", "holm", "marks", "permutation"]
@@ -53,7 +54,8 @@ def compare(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
         for m in (metric(name) for name in names):
             best = _best(m, [numbers[*place, m.name, label] for label in labels])
             if best is not None and not m.of_set:  # a score of a set has no images to pair
-                values = rows[m.name].where(np.isfinite(rows[m.name])).unstack("label").reindex(columns=labels)
+                of_images = pd.Series(large(rows[m.name].to_numpy(dtype=float)), rows.index)
+                values = of_images.unstack("label").reindex(columns=labels)
                 found += _column(m, values, best, place)
     return pd.DataFrame(found, columns=_COLUMNS)
 
@@ -70,8 +72,9 @@ def marks(table: pd.DataFrame, comparisons: pd.DataFrame) -> Marks:
     for _, group in table.groupby(["dataset", "task", "metric"], sort=False):
         column: list[Any] = list(group.itertuples())
         losses = _losses(metric(column[0].metric), column)
+        known = [loss for loss in losses if not np.isnan(loss)]
         for row, loss in zip(column, losses, strict=True):
-            if len(column) > 1 and np.isfinite(loss) and loss == np.nanmin(losses):
+            if len(column) > 1 and known and loss == min(known):
                 found[row.dataset, row.task, row.metric, row.sampler] = BEST
     return found
 
@@ -81,7 +84,7 @@ def permutation(m: Metric, a: np.ndarray, b: np.ndarray) -> float:
 
     Args:
         m: says what is best; the statistic is the difference of `m.loss` of the two means.
-        a: one finite score per image, (n,).
+        a: one score per image, (n,); infinite ones as `statistics.large` gives them.
         b: the other method's scores of the same images.
 
     Returns:
@@ -117,7 +120,7 @@ def _column(m: Metric, values: pd.DataFrame, best: str, place: tuple[str, str]) 
     found: list[tuple[str, np.ndarray, np.ndarray]] = []
     for other in (label for label in values.columns if label != best):
         a, b = values[best].to_numpy(), values[other].to_numpy()
-        both = np.isfinite(a) & np.isfinite(b)
+        both = ~(np.isnan(a) | np.isnan(b))
         seeds = np.bincount(images[both], minlength=1)
         shared = seeds > 0
         of_best, of_other = (np.bincount(images[both], of[both], len(seeds))[shared] / seeds[shared] for of in (a, b))
@@ -125,7 +128,7 @@ def _column(m: Metric, values: pd.DataFrame, best: str, place: tuple[str, str]) 
     p = [permutation(m, a, b) for _, a, b in found]
     compared = int(np.isfinite(p).sum())
     for (other, a, b), raw, corrected in zip(found, p, holm(p), strict=True):
-        means = (float(a.mean()), float(b.mean())) if len(a) else (np.nan, np.nan)
+        means = [infinite(float(of.mean())) if len(of) else np.nan for of in (a, b)]
         exact = len(a) <= EXACT
         smallest = compared * (2 / 2 ** len(a) if exact else 1 / (DRAWS + 1))
         testable = len(a) > 0 and smallest <= ALPHA
@@ -145,7 +148,7 @@ def _best(m: Metric, column: Sequence[Any]) -> str | None:
     ranked = [
         (loss, float(m.loss(float(row.mean))), number)
         for number, (loss, row) in enumerate(zip(_losses(m, column), column, strict=True))
-        if np.isfinite(loss)
+        if not np.isnan(loss)
     ]
     return str(column[min(ranked)[2]].sampler) if ranked else None
 

@@ -17,7 +17,7 @@ from safari_bench.reports.pictures import load, radial_power, restoration
 from safari_bench.reports.records import Line
 from safari_bench.reports.vocabulary import SAMPLERS, metric, rank
 
-__all__ = ["Styles", "axis_label", "cost", "distortion", "error_bar", "panels", "spectrum"]
+__all__ = ["Styles", "axis_label", "cost", "distortion", "error_bar", "panels", "say_infinite", "spectrum"]
 
 _COLUMNS = 4  # panels side by side
 _PANEL = 3.0, 2.6  # inches
@@ -81,10 +81,14 @@ def _scatter(table: pd.DataFrame, across: str, up: str) -> Plot:
 
     def plot(axes: Axes, panel: Sequence[Line], styles: Styles) -> None:
         shown: dict[str, tuple[Any, Any]] = {}
+        endless: list[str] = []
         for line in panel:
             place = *_place(line), line.first.label
             x, y = numbers.get((*place, across)), numbers.get((*place, up))
             if x is not None and y is not None and x.n and y.n:
+                if not (math.isfinite(x.mean) and math.isfinite(y.mean)):
+                    endless.append(place[2])
+                    continue
                 shown[place[2]] = x, y
                 errors = [error_bar([x]) if metric(across).interval else None, error_bar([y])]
                 axes.errorbar(
@@ -98,6 +102,7 @@ def _scatter(table: pd.DataFrame, across: str, up: str) -> Plot:
         elif across == "seconds":
             axes.set_xscale("log")
         _look_at_the_crowd(axes, shown, both=metric(across).interval)
+        say_infinite(axes, endless)
 
     return plot
 
@@ -129,6 +134,13 @@ def _look_at_the_crowd(axes: Axes, shown: Mapping[str, tuple[Any, Any]], *, both
         said = "off the panel:\n" + "\n".join(label for label in shown if label in off)
         place = (0.98, "right") if both else (0.5, "center")
         axes.text(place[0], 0.03, said, transform=axes.transAxes, ha=place[1], va="bottom", fontsize=6, color="0.4")
+
+
+def say_infinite(axes: Axes, labels: Sequence[str]) -> None:
+    """Name in a corner the lines whose score is infinite, as the PSNR of equal images is: no point can show it."""
+    if labels:
+        said = "∞:\n" + "\n".join(dict.fromkeys(labels))
+        axes.text(0.02, 0.97, said, transform=axes.transAxes, va="top", fontsize=6, color="0.4")
 
 
 def _ends(found: Any) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from safari_bench.reports.pictures import finest_window, load, restoration
 from safari_bench.reports.records import Line
-from safari_bench.reports.vocabulary import NOTHING, SAMPLERS, rank
+from safari_bench.reports.vocabulary import NOTHING, SAMPLERS, metric, rank
 
 __all__ = ["draw"]
 
@@ -89,7 +89,7 @@ def _rows(group: list[Line], count: int) -> list[tuple[str, dict[str, _Tile]]]:
 def _psnr(line: Line, image: str) -> str:
     rows = line.first.rows.set_index("image_id")
     psnr = float(rows.psnr[image]) if "psnr" in rows else math.nan
-    return f"{psnr:.2f} dB" if math.isfinite(psnr) else ""
+    return "" if math.isnan(psnr) else f"{metric('psnr').text(psnr)} dB"
 
 
 def _window(reference: Image.Image | None) -> tuple[int, int, int] | None:

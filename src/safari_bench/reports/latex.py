@@ -26,6 +26,7 @@ _COMMANDS = {
     "]": "{]}",
     **{sign: f"\\{sign}" for sign in "#$%&_{}"},
     "±": r"$\pm$",
+    "∞": r"$\infty$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "→": r"$\to$",

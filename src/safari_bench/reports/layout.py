@@ -204,7 +204,7 @@ def _value(line: Line, m: Metric, found: Any) -> str:
         if m.learned and "ok" in status and (m.name in line.rows or m.name in line.set_scores):
             return "n/a"
         return "failed" if "failed" in status and "ok" not in status else NOTHING
-    text = f"{found.mean:z.{m.digits}f}"
+    text = m.text(found.mean)
     if m.of_set:
         return f"{text} ({found.n})"
     half = (found.ci_high - found.ci_low) / 2

@@ -117,7 +117,7 @@ def _table(rows: Sequence[Sequence[str]], head: str) -> str:
 
 def _beside(pair: Comparison) -> list[str]:
     m = METRICS[pair.row["metric"]]
-    values = [f"{pair.here:.{m.digits}f}", f"{pair.row['value']:g}", f"{pair.here - pair.row['value']:+.{m.digits}f}"]
+    values = [m.text(pair.here), f"{pair.row['value']:g}", f"{pair.here - pair.row['value']:+.{m.digits}f}"]
     return [pair.row["dataset"], pair.task, pair.label, m.title, *values, pair.row["source"]]
 
 

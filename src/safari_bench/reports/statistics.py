@@ -15,10 +15,13 @@ from safari_bench.reports.columns import of_record
 from safari_bench.reports.records import Line
 from safari_bench.reports.vocabulary import FACTS, METRICS, best_of, headline, metric, rank
 
-__all__ = ["RESAMPLES", "interval", "per_image", "ranks", "scores", "summary", "wide"]
+__all__ = ["RESAMPLES", "infinite", "interval", "large", "per_image", "ranks", "scores", "summary", "wide"]
 
 #: bootstrap resamples per interval.
 RESAMPLES = 2000
+
+#: stands for infinity where sums and percentiles of it would be NaN
+_LARGE = 1e100
 
 #: task is the line's heading, facet included
 _PLACE = ("dataset", "task", "sigma", "sigma_range", "sampler")
@@ -50,10 +53,11 @@ def per_image(lines: Sequence[Line]) -> pd.DataFrame:
 def summary(lines: Sequence[Line]) -> pd.DataFrame:
     """One row per line of the tables and metric: n, mean and 95 % interval over images.
 
-    Several seeds of an image are averaged first. n counts the images whose value is finite; with one the interval is
-    NaN, with none the mean too. A line without any score is there with n = 0, for every metric its neighbours have.
-    A score of all pictures as one set has no interval; its n is the least of any seed. With k > 1 seeds the headline
-    scores have a second row, `vocabulary.best_of` k, over the images that every seed restored.
+    Several seeds of an image are averaged first. n counts the images that have a value; with one the interval is NaN,
+    with none the mean too. An infinite value, the PSNR of equal images, makes the mean infinite. A line without any
+    score is there with n = 0, for every metric its neighbours have. A score of all pictures as one set has no interval;
+    its n is the least of any seed. With k > 1 seeds the headline scores have a second row, `vocabulary.best_of` k, over
+    the images that every seed restored.
     """
     known: dict[tuple[str, str], set[str]] = {}
     for line in lines:
@@ -134,26 +138,36 @@ def interval(values: np.ndarray, name: str) -> tuple[int, float, float, float]:
     """n, mean and the 95 % percentile bootstrap interval of the mean over images.
 
     Args:
-        values: one per image; those that are not finite are left out.
+        values: one per image; NaN is left out.
         name: of these values. It seeds the resampling, so that an interval depends on nothing else in the table.
     """
-    values = values[np.isfinite(values)]
+    values = large(values[~np.isnan(values)])
     if len(values) < 2:
-        return len(values), float(values[0]) if len(values) else math.nan, math.nan, math.nan
+        return len(values), infinite(float(values[0])) if len(values) else math.nan, math.nan, math.nan
     digest = hashlib.sha256(name.encode()).digest()
     random = np.random.default_rng(int.from_bytes(digest[:16], "little"))
     batch = max(1, 2**20 // len(values))  # keeps resamples of large sets to some 10 MB at a time
     found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, batch=batch, method="percentile", random_state=random)
     low, high = found.confidence_interval
-    return len(values), float(values.mean()), float(low), float(high)
+    return len(values), infinite(float(values.mean())), infinite(float(low)), infinite(float(high))
+
+
+def large(values: np.ndarray) -> np.ndarray:
+    """Infinite values become finite ones beside which all others vanish; NaN stays."""
+    return np.clip(values, -_LARGE, _LARGE)
+
+
+def infinite(value: float) -> float:
+    """Undoes `large`, of a mean or percentile."""
+    return math.copysign(math.inf, value) if abs(value) > math.sqrt(_LARGE) else value
 
 
 def _of_sets(found: Sequence[tuple[int, float]]) -> tuple[int, float, float, float]:
     """As `interval`, of the set scores of several seeds."""
-    finite = [(n, value) for n, value in found if math.isfinite(value)]
-    if not finite:
+    known = [(n, value) for n, value in found if not math.isnan(value)]
+    if not known:
         return 0, math.nan, math.nan, math.nan
-    return min(n for n, _ in finite), math.fsum(value for _, value in finite) / len(finite), math.nan, math.nan
+    return min(n for n, _ in known), sum(value for _, value in known) / len(known), math.nan, math.nan
 
 
 def _mean_over_seeds(line: Line) -> pd.DataFrame:

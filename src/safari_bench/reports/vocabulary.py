@@ -76,6 +76,10 @@ class Metric:
         text = self.title + (arrow[self.best] if isinstance(self.best, str | None) else f" →{self.best:g}")
         return f"{text} (N)" if self.of_set else text
 
+    def text(self, value: float) -> str:
+        """A value as it stands in a table, without -0; ∞ is the PSNR of equal images."""
+        return f"{value:z.{self.digits}f}".replace("inf", "∞")
+
     def loss(self, value: _Number) -> _Number:
         """How far from best, in some unit; smaller is better. NaN where nothing is best."""
         if self.best is None:
