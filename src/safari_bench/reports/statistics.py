@@ -154,7 +154,8 @@ def interval(values: np.ndarray, name: str) -> tuple[int, float, float, float]:
 
 def large(values: np.ndarray) -> np.ndarray:
     """Infinite values become finite ones beside which all others vanish; NaN stays."""
-    return np.clip(values, -_LARGE, _LARGE)
+    clipped: np.ndarray = np.clip(values, -_LARGE, _LARGE)
+    return clipped
 
 
 def infinite(value: float) -> float:
