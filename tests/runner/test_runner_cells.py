@@ -169,6 +169,19 @@ def test_a_second_run_computes_nothing(tmp_path):
     assert (work.cell_folder / "rows.csv").stat().st_mtime_ns == before
 
 
+def test_a_run_that_goes_on_with_other_metrics_has_them_for_every_image(tmp_path):
+    polls = iter([True])
+    run_cell(job(tmp_path, batch_size=2, metrics=Suite([Psnr()]), stop=lambda: next(polls)))
+    outcome = run_cell(job(tmp_path, batch_size=2, metrics=Suite([Psnr(), Gmsd()])))
+    assert (outcome.computed, outcome.notes) == (2, ["scored the saved pictures by gmsd"])
+    whole = rows(job(tmp_path / "whole", batch_size=2, metrics=Suite([Psnr(), Gmsd()])))
+    assert_same(rows(job(tmp_path, batch_size=2, metrics=Suite([Psnr(), Gmsd()]))), whole, 0)
+    later = run_cell(job(tmp_path, metrics=Suite([Ssim()])))  # and a finished one
+    assert (later.attempted, later.notes) == (0, ["scored the saved pictures by ssim"])
+    table = rows(job(tmp_path, metrics=Suite([Ssim()])))
+    assert table[["psnr", "gmsd", "ssim"]].notna().all(axis=None)
+
+
 def test_what_cannot_work_is_a_row_with_a_reason(tmp_path):
     table = rows(job(tmp_path, task="phase_retrieval", sampler="safari"))
     assert set(table.status) == {"unsupported"}

@@ -15,7 +15,7 @@ from safari_bench.ledger import Cell
 from safari_bench.runner.batch import Batch
 from safari_bench.runner.capacity import Capacity, fitting, out_of_memory, warm_up
 from safari_bench.runner.job import Job, Outcome
-from safari_bench.runner.scoring import score_set
+from safari_bench.runner.scoring import fill_in, score_set
 
 __all__ = ["run_cell"]
 
@@ -40,10 +40,12 @@ def run_cell(job: Job) -> Outcome:
             if len(cell.rows()):
                 _tell(told, cell)
             interrupted = _compute(job, cell, records, missing, told) if missing else False
-        notes = []
+        facts = {key: job.run[key] for key in ("version", "machine") if key in job.run}
+        filled = fill_in(cell, job.metrics, facts, job.device, job.label)
+        notes = [f"scored the saved pictures by {', '.join(filled)}"] if filled else []
         if len(cell.rows()) == len(records):
             cell.close()
-            notes = score_set(cell, job.metrics.sets, job.device, job.label) if job.metrics.sets else []
+            notes += score_set(cell, job.metrics.sets, job.device, job.label) if job.metrics.sets else []
         rows = cell.rows()
     bad = rows[rows.status != "ok"]
     return Outcome(

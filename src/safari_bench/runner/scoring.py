@@ -18,7 +18,7 @@ from safari_bench.data.codec import from_pixels
 from safari_bench.ledger import Cell, Place, attach, attached
 from safari_bench.metrics import Sets, Suite
 
-__all__ = ["Rescored", "references", "rescore", "score_set"]
+__all__ = ["Rescored", "fill_in", "references", "rescore", "score_set"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,37 @@ def score_set(cell: Cell, sets: Sets, device: torch.device, label: str = "") -> 
     return list(found["notes"])
 
 
+def fill_in(cell: Cell, suite: Suite, run: Mapping[str, Any], device: torch.device, label: str = "") -> list[str]:
+    """Scores that rows of a locked cell lack, from the saved pictures: a run may go on with other metrics.
+
+    Args:
+        run: what to record beside the scores: versions, machine.
+
+    Returns:
+        the columns that were filled.
+
+    Raises:
+        DataError: see `rescore`; nothing is written.
+        LedgerError: the rows cannot be written.
+    """
+    rows = cell.rows().set_index("image_id")
+    wanted = [name for name in suite.columns if name not in suite.absent]
+    lacking = rows[rows.status == "ok"].reindex(columns=wanted).isna()
+    images = list(lacking.index[lacking.any(axis=1)])
+    if not images:
+        return []
+    clean, folder = _references(cell), Place.of(cell.folder).images
+    found = {}
+    for image in _bar(f"{label}scores of saved pictures")(images):
+        scores = _score(folder / rows.image_file[image], clean[image], suite, device)
+        found[image] = {name: scores[name] for name in wanted if lacking[name][image] and not math.isnan(scores[name])}
+    columns = _columns(found)
+    if columns:
+        cell.amend(found)
+        _record(cell, suite, run, columns)
+    return columns
+
+
 def rescore(folder: Path, suite: Suite, run: Mapping[str, Any], device: torch.device, label: str = "") -> Rescored:
     """Scores the saved pictures of one cell again and puts the numbers into its rows.
 
@@ -92,10 +123,15 @@ def rescore(folder: Path, suite: Suite, run: Mapping[str, Any], device: torch.de
         outcome = _compared(before, scores)
         cell.amend(scores)
         notes = score_set(cell, suite.sets, device, label) if suite.sets else []
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        backbones = {name: told for name, told in suite.describe().items() if name not in suite.absent}
-        attach(folder, "scored", {**run, "when": when, "columns": _columns(scores), "backbones": backbones})
+        _record(cell, suite, run, _columns(scores))
     return Rescored(len(files), **outcome, notes=notes)
+
+
+def _record(cell: Cell, suite: Suite, run: Mapping[str, Any], columns: list[str]) -> None:
+    """Attaches scored.json: what scored which columns of the saved pictures last, and when."""
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    backbones = {name: told for name, told in suite.describe().items() if name not in suite.absent}
+    attach(cell.folder, "scored", {**run, "when": when, "columns": columns, "backbones": backbones})
 
 
 def _files(cell: Cell) -> dict[str, str]:
