@@ -41,6 +41,8 @@ class MCG(Sampler):
         level: the noise of the measurement that is projected onto is that of s, `next`, as in the paper; or of t,
             `current`, as in the official code, so that the result keeps noise of sd 0.01 (that of t = 0).
         damping: c of A^T (A A^T + c I)^-1, which stands for A^+ in both places; 0 is A^+. Not in the paper.
+        guide_below: sigma_t above which there is no gradient step; None, as published: it is never left out. At few
+            steps the first gradient steps overshoot the picture's mean, see docs/stability.md.
         clip: clip x0_hat to [-1, 1] before the gradient, as the official code does.
         variance: of the ancestral step. `auto` is learned_range where the prior predicts a variance, as the official
             checkpoints do, and fixed_small where it does not.
@@ -52,6 +54,7 @@ class MCG(Sampler):
     step_rule: Literal["normalised", "constant"] = "normalised"
     level: Literal["next", "current"] = "next"
     damping: float = 0.0
+    guide_below: float | None = None
     clip: bool = True
     variance: Variance = "auto"
     spacing: Spacing = "uniform"
@@ -64,13 +67,15 @@ class MCG(Sampler):
         schedule, shape = denoiser.schedule, operator.image_shape
         x_t = streams.normal("x_T", shape)
         for t, s in progress(schedule.pairs(self.steps, self.spacing)):
-            x_t = x_t.detach().requires_grad_()
+            guided = self.guide_below is None or schedule.sigma(t) <= self.guide_below
+            x_t = x_t.detach().requires_grad_(guided)
             x0_hat, _, var_fraction = denoiser.predict(x_t, t, clip=self.clip)
-            L = self._back(operator, y - operator.A(x0_hat)).square().flatten(1).sum(1)  # (b,)
-            (grad,) = torch.autograd.grad(L.sum(), x_t)
             z = streams.normal("step", shape)
             x_s = schedule.ddpm_step(x_t.detach(), x0_hat.detach(), t, s, z, self.variance, var_fraction)
-            x_s = x_s - self._step(L.detach())[:, None, None, None] * grad
+            if guided:
+                L = self._back(operator, y - operator.A(x0_hat)).square().flatten(1).sum(1)  # (b,)
+                (grad,) = torch.autograd.grad(L.sum(), x_t)
+                x_s = x_s - self._step(L.detach())[:, None, None, None] * grad
             abar = schedule.abar(s if self.level == "next" else t)
             y_s = math.sqrt(abar) * y + math.sqrt(1 - abar) * operator.A(streams.normal("reference", shape))
             x_t = x_s + self._back(operator, y_s - operator.A(x_s))

@@ -43,14 +43,15 @@ class PiGDM(Sampler):
         steps: prior calls, each with one backward pass; paper: 100.
         eta: share of fresh noise in the DDIM step; paper: 1. RED-diff's _configs/algo/pgdm.yaml: 0.
         coefficient: k of x_s = DDIM + k g. `paper`, sqrt(abar_t) r_t^2 (Algorithm 1); `author_code`,
-            sqrt(abar_s abar_t) r_t^2, which also takes sigma_y for 0 in g (RED-diff, azula); `score`, what replacing
-            the prior's score by the posterior's does to a DDIM step. The last is no published setting.
+            sqrt(abar_s abar_t) r_t^2, which also takes sigma_y for 0 in g (RED-diff, azula); `scaled`, the same with
+            sigma_y in g, which stays stable where few steps start at high noise; `score`, what replacing the prior's
+            score by the posterior's does to a DDIM step. The last two are no published settings.
         spacing: time grid, see `Schedule.pairs`.
     """
 
     steps: int = 100
     eta: float = 1.0
-    coefficient: Literal["paper", "author_code", "score"] = "paper"
+    coefficient: Literal["paper", "author_code", "scaled", "score"] = "paper"
     spacing: Spacing = "uniform"
 
     requires = LinearOperator
