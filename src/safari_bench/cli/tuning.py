@@ -19,7 +19,7 @@ from safari_bench.reports import Choice, choose, vocabulary
 __all__ = ["chosen", "difference", "found_with", "objective", "write"]
 
 #: the objective "auto", best first
-_AUTO = ("lpips_vgg", "haarpsi")
+_AUTO = ("lpips_vgg", "deep_distance", "haarpsi")
 #: of the sampler's node that the guidance group fills
 _PSI = "fidelity."
 
@@ -28,7 +28,7 @@ def objective(metric: str, cell: Path) -> tuple[str, float]:
     """The metric that a sweep makes best, and how far from best a cell is in the mean over its images.
 
     Args:
-        metric: a column of the rows, or auto: LPIPS where its weights were found, else HaarPSI.
+        metric: a column of the rows, or auto: LPIPS where its weights were found, else the deep distance.
 
     Returns:
         the metric's name; a loss, infinite if one of the images has no score.

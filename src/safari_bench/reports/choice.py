@@ -11,7 +11,10 @@ from safari_bench.ledger import flatten
 from safari_bench.reports.records import Line, Record, TableError, lines, load
 from safari_bench.reports.vocabulary import metric as known
 
-__all__ = ["Choice", "choose"]
+__all__ = ["PSNR_WITHIN", "Choice", "choose"]
+
+#: dB below the best PSNR of a sweep's configurations of one method on one task, from which perception does not excuse
+PSNR_WITHIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class Choice:
 def choose(run_folder: Path, metric: str = "haarpsi") -> list[Choice]:
     """The best configuration per prior, task and sampler. A configuration with an image that failed is out.
 
+    So is one whose mean PSNR is more than PSNR_WITHIN below the best one's, the same rule for every method: scores of
+    perception alone prefer sharp pictures of something else.
+
     Args:
         run_folder: results/<name> of a sweep with dataset.split=tuning.
         metric: a column of the rows; what is best is what the tables say of it.
@@ -76,6 +82,9 @@ def _best(key: tuple[str, str, str], found: list[Line], metric: str) -> Choice:
         by_settings.setdefault(json.dumps(_settings(line.first), sort_keys=True), []).append(line)
     datasets = {line.first.dataset: len(line.ids) for line in found}
     losses = {text: _loss(members, metric, set(datasets)) for text, members in by_settings.items()}
+    if all("psnr" in line.rows for line in found):
+        psnr = {text: _mean(by_settings[text], "psnr") for text, loss in losses.items() if loss < math.inf}
+        losses |= dict.fromkeys((text for text in psnr if psnr[text] < max(psnr.values()) - PSNR_WITHIN), math.inf)
     ranked = sorted(losses, key=lambda text: (losses[text], text))
     best = by_settings[ranked[0]]
     if losses[ranked[0]] == math.inf:
@@ -99,7 +108,7 @@ def _best(key: tuple[str, str, str], found: list[Line], metric: str) -> Choice:
         runner_up=_mean(by_settings[ranked[1]], metric) if len(ranked) > 1 else math.nan,
         trials=tuple(
             {name: _settings(by_settings[text][0].first).get(name) for name in varied}
-            | {metric: _mean(by_settings[text], metric) if losses[text] < math.inf else math.nan}
+            | {metric: _mean(by_settings[text], metric) if _complete(by_settings[text], set(datasets)) else math.nan}
             for text in ranked
         ),
     )
@@ -109,10 +118,13 @@ def _settings(record: Record) -> dict[str, Any]:
     return flatten(record.spec["sampler"])
 
 
-def _loss(members: list[Line], metric: str, datasets: set[str]) -> float:
+def _complete(members: list[Line], datasets: set[str]) -> bool:
     covered = {line.first.dataset for line in members} == datasets  # a dataset may stand twice: in two precisions
-    complete = covered and all((line.rows.status == "ok").all() for line in members)
-    loss = known(metric).loss(_mean(members, metric)) if complete else math.nan
+    return covered and all((line.rows.status == "ok").all() for line in members)
+
+
+def _loss(members: list[Line], metric: str, datasets: set[str]) -> float:
+    loss = known(metric).loss(_mean(members, metric)) if _complete(members, datasets) else math.nan
     return math.inf if math.isnan(loss) else loss
 
 
