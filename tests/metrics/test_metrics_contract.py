@@ -9,11 +9,21 @@ from hydra.utils import instantiate
 from jaxtyping import TypeCheckError
 from torch import Tensor
 
-from safari_bench.metrics import Gmsd, HaarPsi, ImageMetric, Psnr, SpectrumError, Ssim, Suite, data_consistency
+from safari_bench.metrics import (
+    Gmsd,
+    HaarPsi,
+    ImageMetric,
+    Psnr,
+    Saturated,
+    SpectrumError,
+    Ssim,
+    Suite,
+    data_consistency,
+)
 from safari_bench.metrics.contract import unit_pair
 
-METRICS: list[ImageMetric] = [Psnr(), Ssim(), HaarPsi(), Gmsd(), *map(SpectrumError, ("low", "mid", "high"))]
-SMALLEST = {"psnr": 1, "ssim": 11, "haarpsi": 16, "gmsd": 6, "spectrum_low": 16, "spectrum_high": 16}
+METRICS: list[ImageMetric] = [Psnr(), Ssim(), HaarPsi(), Gmsd(), Saturated(), *map(SpectrumError, ("low", "mid", "high"))]
+SMALLEST = {"psnr": 1, "saturated": 1, "ssim": 11, "haarpsi": 16, "gmsd": 6, "spectrum_low": 16, "spectrum_high": 16}
 
 every_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 

@@ -13,7 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from safari_bench.metrics import Gmsd, HaarPsi, Psnr, Ssim
+from safari_bench.metrics import Gmsd, HaarPsi, Psnr, Saturated, Ssim
 
 METRICS = [Psnr(), Ssim(), HaarPsi(), Gmsd()]
 
@@ -137,3 +137,14 @@ def test_more_noise_and_more_blur_score_worse(metric: Psnr, x: Tensor) -> None:
     for series in (noisy, blurred):
         steps = torch.stack([metric(x_hat, x) for x_hat in series]).diff(dim=0)
         assert bool((steps < 0 if metric.higher_is_better else steps > 0).all())
+
+
+def test_saturated_counts_new_black_and_white_values() -> None:
+    x = torch.zeros(2, 3, 4, 4)
+    x[:, :, 0] = 1.0  # white in the reference: 12 of 48 values
+    x_hat = x.clone()
+    x_hat[1, 0, 1] = 1.0
+    x_hat[1, 1, 2, :2] = -1.0
+    x_hat[1, 2, 3] = 0.99
+    assert Saturated()(x_hat, x).tolist() == [0.0, 6 / 48]
+    assert Saturated()(torch.zeros_like(x), x).tolist() == [0.0, 0.0]  # losing white is no saturation

@@ -13,7 +13,7 @@ from safari_bench.metrics.contract import ImageMetric, Suite
 from safari_bench.metrics.deep import DeepDistance
 from safari_bench.metrics.deep_sets import DeepSetScores
 from safari_bench.metrics.feature_sets import Sets
-from safari_bench.metrics.paired import Gmsd, HaarPsi, Psnr, Ssim
+from safari_bench.metrics.paired import Gmsd, HaarPsi, Psnr, Saturated, Ssim
 from safari_bench.metrics.perceptual import Lpips
 from safari_bench.metrics.phase import PhaseCoherence
 from safari_bench.metrics.sets import SetScores
@@ -30,6 +30,7 @@ __all__ = [
     "Lpips",
     "PhaseCoherence",
     "Psnr",
+    "Saturated",
     "SetScores",
     "Sets",
     "SpectrumError",

@@ -14,7 +14,7 @@ from torch import Tensor
 from safari_bench.metrics.contract import unit_pair
 from safari_bench.shapes import Image, PerImage
 
-__all__ = ["Gmsd", "HaarPsi", "Psnr", "Ssim"]
+__all__ = ["Gmsd", "HaarPsi", "Psnr", "Saturated", "Ssim"]
 
 _ssim_of_wang = partial(
     structural_similarity,
@@ -103,3 +103,19 @@ class Gmsd:
         restored, reference = unit_pair(x_hat, x, min_side=6, channels=(1, 3))
         score: Tensor = gmsd(restored, reference, reduction="none", data_range=1.0, t=170 / 255**2)
         return score
+
+
+class Saturated:
+    """Share of the values, over channels and pixels, that are black or white in x_hat and are not in x; 0 is best.
+
+    Large where guidance diverges and clipping holds what is left: a box filled with white.
+    """
+
+    name = "saturated"
+    higher_is_better = False
+
+    def __call__(self, x_hat: Image, x: Image) -> PerImage:
+        """Share in [0, 1], (b,)."""
+        restored, reference = unit_pair(x_hat, x)
+        at_an_end = [(pixels <= 0) | (pixels >= 1) for pixels in (restored, reference)]
+        return (at_an_end[0] & ~at_an_end[1]).double().flatten(1).mean(1)

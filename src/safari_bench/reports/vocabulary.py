@@ -102,6 +102,7 @@ _ALL = (
     Metric("ssim", "SSIM", "high", 3, True, "structural similarity, at most 1"),
     Metric("haarpsi", "HaarPSI", "high", 3, True, "Haar wavelet perceptual similarity, 0 to 1"),
     Metric("gmsd", "GMSD", "low", 3, True, "gradient magnitude similarity deviation, 0 for equal images"),
+    Metric("saturated", "saturated", "low", 3, False, "share of values that are black or white and should not be"),
     Metric("lpips", "LPIPS", "low", 3, True, _LPIPS.format("LPIPS")),
     Metric("lpips_vgg", "LPIPS VGG", "low", 3, True, _LPIPS.format("LPIPS, VGG features"), learned=True),
     Metric("lpips_alex", "LPIPS Alex", "low", 3, True, _LPIPS.format("LPIPS, AlexNet features"), learned=True),
