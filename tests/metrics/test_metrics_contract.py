@@ -22,7 +22,14 @@ from safari_bench.metrics import (
 )
 from safari_bench.metrics.contract import unit_pair
 
-METRICS: list[ImageMetric] = [Psnr(), Ssim(), HaarPsi(), Gmsd(), Saturated(), *map(SpectrumError, ("low", "mid", "high"))]
+METRICS: list[ImageMetric] = [
+    Psnr(),
+    Ssim(),
+    HaarPsi(),
+    Gmsd(),
+    Saturated(),
+    *map(SpectrumError, ("low", "mid", "high")),
+]
 SMALLEST = {"psnr": 1, "saturated": 1, "ssim": 11, "haarpsi": 16, "gmsd": 6, "spectrum_low": 16, "spectrum_high": 16}
 
 every_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

@@ -115,7 +115,8 @@ class Suite:
     def _left(self) -> str:
         columns = ", ".join(name for score in self._left_out for name in score.columns)
         why = dict.fromkeys(score.weights.why for score in self._left_out if isinstance(score.weights, Absent))
-        return f"left out: {columns} ({'; '.join(why)}); `safari-bench weights fetch` downloads what they need"
+        reasons = "; ".join(reason for reason in why if reason) or "no weights"
+        return f"left out: {columns} ({reasons}); safari-bench weights fetch downloads them"
 
     @property
     def absent(self) -> set[str]:

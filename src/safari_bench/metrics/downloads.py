@@ -110,13 +110,14 @@ def obtain(backbone: Backbone, weights_dir: str | None = None, seconds: float = 
 
 @lru_cache(maxsize=16)
 def _fetched(backbone: Backbone, weights_dir: str | None, seconds: float, folder: Path) -> Found | Absent:
-    why, goes = f"{Path(backbone.file).name} not found", f"put {backbone.url} into {folder}"
+    gone, why, goes = f"{Path(backbone.file).name} not found", "", f"put {backbone.url} into {folder}"
     if backbone.url and seconds > 0:
         try:
             return _once_a_day(backbone, weights_dir, seconds, folder)
         except WeightsError as error:
-            why = f"{why}, and {error}"
-    return Absent(f"{backbone.scores} n/a: {why}; {goes if backbone.url else remedy(backbone)}", why)
+            why = str(error)
+    said = f"{gone}, and {why}" if why else gone
+    return Absent(f"{backbone.scores} n/a: {said}; {goes if backbone.url else remedy(backbone)}", why)
 
 
 def _once_a_day(backbone: Backbone, weights_dir: str | None, seconds: float, folder: Path) -> Found:

@@ -79,7 +79,7 @@ class Absent:
 
     Args:
         said: one line on what is missing and what to put where.
-        why: the reason alone.
+        why: what a download failed of; empty if none was tried.
     """
 
     said: str
