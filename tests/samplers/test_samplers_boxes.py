@@ -1,4 +1,4 @@
-"""Filling a box under the exact Gaussian prior with the embedded settings: no hole turns white, see docs/stability.md."""
+"""Filling a box under the exact Gaussian prior with the embedded settings: no hole turns white (docs/stability.md)."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def sampler(name: str, **changes) -> Sampler:
 
 
 def hole_of(method: Sampler) -> tuple[float, float, float]:
-    """Mean of x_hat - x in the hole, and the shares of white values in the holes of x_hat and x, of eight photographs."""
+    """Mean of x_hat - x in the holes of eight photographs, and the shares of white values there in x_hat and in x."""
     dataset = Photographs(split="tuning", size=64, n=8)
     x = torch.stack([dataset.load(i) for i in range(8)])
     streams = Streams(0, "boxes", [record.id for record in dataset.records()])
