@@ -3,12 +3,13 @@
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -16,12 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from safari_bench.cli import allow, grids, overrides, sweeps
 from safari_bench.cli.compose import loggers_of
+from safari_bench.cli.conf import groups, options
 from safari_bench.cli.progress import shown
 from safari_bench.cli.running import FAILED, run
 from safari_bench.cli.schema import register, root
 from safari_bench.cli.tables import kept_when_interrupted, tabulate
 from safari_bench.cli.words import wide
-from safari_bench.errors import SafariBenchError
+from safari_bench.errors import ConfigError, SafariBenchError
 
 __all__ = ["launch"]
 
@@ -72,13 +74,47 @@ def _examined(words: Sequence[str]) -> DictConfig:
     register()
     found = []
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        for job in overrides.choices(words):
-            cfg = hydra.compose("config", overrides=job, return_hydra_config=True)
-            allow.refuse_foreign_plugins({key: _plain(cfg.hydra[key]) for key in cfg.hydra})
+        shipped = _compose([]).hydra
+        for job in [*overrides.choices(words), *_chosen_by_files(words)]:
+            cfg = _compose(job)
+            called = {key: _resolved(cfg.hydra[key], f"hydra.{key}") for key in ("callbacks", "launcher", "sweeper")}
+            allow.refuse_foreign_plugins({**_raw(cfg.hydra), **called}, _raw(shipped), words)
             plain = _plain(cfg)
             allow.refuse_foreign({key: value for key, value in plain.items() if key != "hydra"})
             found.append(cfg)
     return found[0]
+
+
+def _compose(words: Sequence[str]) -> DictConfig:
+    return hydra.compose("config", overrides=list(words), return_hydra_config=True)
+
+
+def _chosen_by_files(words: Sequence[str]) -> Iterator[list[str]]:
+    """One job for every option that an overlay sweeps over and that does not ship with the suite."""
+    first = next(overrides.choices(words))
+    for override in grids.grid(_compose(first).hydra.sweeper.params, []):
+        group = override.key_or_group
+        shipped = options(group) if group in (*groups(), "experiments") else []
+        if "." not in group and isinstance(override.value(), str | ChoiceSweep):
+            values = override.sweep_string_iterator() if override.is_sweep_override() else [str(override.value())]
+            yield from ([*first, f"{group}={value}"] for value in values if value not in shipped)
+
+
+def _raw(node: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(node, resolve=False)
+    return dict(plain)
+
+
+def _resolved(node: Any, path: str) -> Any:
+    """What a node is when Hydra reads it.
+
+    Raises:
+        ConfigError: it refers to what is known later only, so that it cannot be looked at.
+    """
+    try:
+        return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}; expected plain values") from error
 
 
 def _plain(node: Any) -> Any:

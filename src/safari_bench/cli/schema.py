@@ -144,6 +144,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"{missing[0]} has no value; give one on the command line: {missing[0]}=...")
     values: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     allow.refuse_foreign(values)
+    allow.refuse_interpolations(values)
     values["sampler"].pop("about", None)  # what tables read from the file; no argument, and not part of the run id
     for group in ("dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
