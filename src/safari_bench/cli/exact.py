@@ -10,14 +10,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.utils import instantiate
 from tqdm import tqdm
 
 from safari_bench import NUMBERS
+from safari_bench.cli.composing import composed
 from safari_bench.cli.exact_schema import ExactConfig, MethodConfig, SectionConfig, load
-from safari_bench.cli.schema import ConfigError, check, register, root, unknown_key
+from safari_bench.cli.schema import ConfigError, check, unknown_key
 from safari_bench.exact.bound import psi_bound
 from safari_bench.exact.convergence import orders
 from safari_bench.exact.gaussian_scores import GaussianTruth
@@ -209,9 +209,7 @@ def _operator(task: str, size: int, differing: Mapping[str, Any]) -> dict[str, A
 
 
 def _composed(*overrides: str) -> dict[str, Any]:
-    register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        return check(hydra.compose("config", overrides=["settings=paper", *overrides]))
+    return check(composed(["settings=paper", *overrides]))
 
 
 def _psi(config: ExactConfig) -> Iterator[tuple[dict[str, str], Trial, Fidelity]]:

@@ -3,27 +3,26 @@
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from safari_bench.cli import allow, grids, overrides, sweeps
+from safari_bench.cli import grids, overrides, sweeps
 from safari_bench.cli.compose import loggers_of
-from safari_bench.cli.conf import groups, options
+from safari_bench.cli.examining import examined
 from safari_bench.cli.progress import shown
 from safari_bench.cli.running import FAILED, run
-from safari_bench.cli.schema import register, root
+from safari_bench.cli.schema import root
 from safari_bench.cli.tables import kept_when_interrupted, tabulate
 from safari_bench.cli.words import wide
-from safari_bench.errors import ConfigError, SafariBenchError
+from safari_bench.errors import SafariBenchError
 
 __all__ = ["launch"]
 
@@ -46,7 +45,7 @@ def launch(args: Namespace, function: Callable[[DictConfig], Any] = run) -> int:
             return 0
         if args.multirun:
             words = overrides.bind(words)
-        cfg = _examined(words)
+        cfg = examined(words)
         if args.multirun or cfg.hydra.mode is RunMode.MULTIRUN:
             return _sweep(["--multirun", *words], cfg, function)
         _one(words, function)
@@ -62,69 +61,6 @@ def _flags(args: Namespace) -> list[str]:
     named = [("--cfg", args.cfg), ("--package", args.package), ("--info", args.info)]
     found = [f"{flag}={value}" for flag, value in named if value]
     return found + ["--resolve"] * args.resolve + ["--multirun"] * args.multirun
-
-
-def _examined(words: Sequence[str]) -> DictConfig:
-    """The configuration of the first job, after a look at every choice of a group that is swept over.
-
-    Raises:
-        HydraException, OmegaConfBaseException: words make no configuration.
-        ConfigError: Hydra would call something that is not allowed.
-    """
-    register()
-    found = []
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        shipped = _compose([]).hydra
-        for job in [*overrides.choices(words), *_chosen_by_files(words)]:
-            cfg = _compose(job)
-            called = {key: _resolved(cfg.hydra[key], f"hydra.{key}") for key in ("callbacks", "launcher", "sweeper")}
-            allow.refuse_foreign_plugins({**_raw(cfg.hydra), **called}, _raw(shipped), words)
-            plain = _plain(cfg)
-            allow.refuse_foreign({key: value for key, value in plain.items() if key != "hydra"})
-            found.append(cfg)
-    return found[0]
-
-
-def _compose(words: Sequence[str]) -> DictConfig:
-    return hydra.compose("config", overrides=list(words), return_hydra_config=True)
-
-
-def _chosen_by_files(words: Sequence[str]) -> Iterator[list[str]]:
-    """One job for every option that an overlay sweeps over and that does not ship with the suite."""
-    first = next(overrides.choices(words))
-    for override in grids.grid(_compose(first).hydra.sweeper.params, []):
-        group = override.key_or_group
-        shipped = options(group) if group in (*groups(), "experiments") else []
-        if "." not in group and isinstance(override.value(), str | ChoiceSweep):
-            values = override.sweep_string_iterator() if override.is_sweep_override() else [str(override.value())]
-            yield from ([*first, f"{group}={value}"] for value in values if value not in shipped)
-
-
-def _raw(node: DictConfig) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(node, resolve=False)
-    return dict(plain)
-
-
-def _resolved(node: Any, path: str) -> Any:
-    """What a node is when Hydra reads it.
-
-    Raises:
-        ConfigError: it refers to what is known later only, so that it cannot be looked at.
-    """
-    try:
-        return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {str(error).splitlines()[0]}; expected plain values") from error
-
-
-def _plain(node: Any) -> Any:
-    """Resolved where that is possible: what Hydra fills in later is no `_target_`."""
-    if not OmegaConf.is_config(node):
-        return node
-    try:
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
-    except OmegaConfBaseException:
-        return OmegaConf.to_container(node, resolve=False, throw_on_missing=False)
 
 
 def _hydra(words: Sequence[str], function: Callable[[DictConfig], Any]) -> None:

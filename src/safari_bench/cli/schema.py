@@ -159,6 +159,7 @@ def checked_loggers(node: Any) -> dict[str, Any]:
     Raises:
         ConfigError: see `check`.
     """
+    allow.refuse_foreign(node, "logger")
     return {key: _checked_node(f"logger.{key}", value) for key, value in node.items() if value}
 
 
@@ -172,7 +173,11 @@ def unknown_key(key: str, known: Mapping[str, Any] | list[str], where: str = "")
     return f"no such key: {key}{hint}\nkeys of {owner}: {', '.join(names) or 'none'}"
 
 
-def _checked_node(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_node(path: str, node: Any) -> dict[str, Any]:
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(f"{path}: got {node!r}, expected values with a _target_; choose an option: {path}=NAME")
+    if reserved := sorted(key for key in node if str(key).startswith("_") and key != "_target_"):
+        raise ConfigError(f"{path}.{reserved[0]}: configurations have no such key; leave it out")
     target = allow.find(node["_target_"], path)
     function = target.__init__ if inspect.isclass(target) else target
     parameters, hints = inspect.signature(target).parameters, get_type_hints(function)
