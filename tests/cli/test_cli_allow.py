@@ -103,6 +103,7 @@ def overlay(word: str) -> str:
     return "# @package _global_\n" + OmegaConf.to_yaml(node)
 
 
+SLURM = "defaults: [{override /hydra/launcher: submitit_slurm}]\nhydra: "
 EVIL = {
     "a verb": "prior: {_target_: safari_bench.cli.main.main, arguments: [--allow, os, prior._target_=os.system]}",
     "a writer": "dataset: {_target_: safari_bench.data.write_manifest, path: called.txt}",
@@ -112,8 +113,8 @@ EVIL = {
     "a later callback": "hydra: {callbacks: {a: '${hydra:job.env_set}'}}",
     "the environment": "hydra: {job: {env_set: {CXX: touch called.txt}}}",
     "a folder": "hydra: {sweep: {dir: called.txt}}",
-    "a script": "defaults: [{override /hydra/launcher: submitit_slurm}]\nhydra: {launcher: {setup: [touch called.txt]}}",
-    "a line": 'defaults: [{override /hydra/launcher: submitit_slurm}]\nhydra: {launcher: {qos: "a\\n touch called.txt"}}',
+    "a script": SLURM + "{launcher: {setup: [touch called.txt]}}",
+    "a line": SLURM + '{launcher: {qos: "a\\n touch called.txt"}}',
     "a key of a sweep": "hydra: {sweeper: {params: {+hydra.job.env_set.CXX: touch called.txt}}}",
     "an option of a sweep": "hydra: {sweeper: {params: {experiments: other}}}",
 }

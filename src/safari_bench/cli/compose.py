@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from safari_bench import NUMBERS, __version__, machine
 from safari_bench.cli import settings
 from safari_bench.cli.precision import set_layout, set_precision
 from safari_bench.cli.schema import ConfigError, check, checked_loggers, root
+from safari_bench.cli.unread import unread
 from safari_bench.data import Dataset
 from safari_bench.ledger import run_id
 from safari_bench.loggers import LoggerError
 from safari_bench.metrics import Suite
-from safari_bench.operators import make_noise
+from safari_bench.operators import LAWS, Operator, make_noise
 from safari_bench.priors.unet import PriorError
+from safari_bench.rng import Streams
 from safari_bench.runner import Job, Logger, Task
 from safari_bench.samplers import Degraded, Sampler
 
@@ -49,9 +51,13 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
             f"sampler._target_: {arguments['_target_']} makes a {type(sampler).__name__}, expected a Sampler; derive "
             "its class from safari_bench.samplers.Sampler"
         )
+    refused("sampler", lambda: sampler.fits(denoiser.schedule))
+    dataset = dataset_of(values["dataset"])
+    for line in unread(values):
+        _say(line)
     shared: dict[str, Any] = dict(
-        dataset=dataset_of(values["dataset"]),
-        task=refused("task", lambda: _task(values["task"])),
+        dataset=dataset,
+        task=refused("task", lambda: _task(values["task"], dataset.image_shape)),
         denoiser=denoiser,
         metrics=suite_of(values["metrics"]),
         seed=values["seed"],
@@ -116,10 +122,10 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 
 def limit(compute: Mapping[str, Any]) -> None:
-    """Refuse counts that are too small, and set the number of threads."""
-    for key, least in (("batch_size", 0), ("workers", 0), ("threads", 0)):
-        if compute[key] < least:
-            raise ConfigError(f"compute.{key}: got {compute[key]}, expected at least {least}")
+    """Refuse counts that are too small or too large, and set the number of threads."""
+    for key, most in (("batch_size", 100_000), ("workers", 1000), ("threads", 1000)):
+        if not 0 <= compute[key] <= most:
+            raise ConfigError(f"compute.{key}: got {compute[key]}, expected a whole number from 0 to {most}")
     if compute["threads"]:
         torch.set_num_threads(compute["threads"])
 
@@ -209,11 +215,19 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _task(values: Mapping[str, Any]) -> Task:
+def _task(values: Mapping[str, Any], image_shape: Sequence[int]) -> Task:
     noise = {key: values[key] for key in ("sigma", "sigma_range", "rate", "fraction", "quality", "bits")}
+    for law in LAWS:  # also what this task's law ignores has to make sense
+        make_noise(law, **noise)
+    build = instantiate(values["operator"], _partial_=True, _convert_="all")
+    made = build(
+        tuple(image_shape), Streams(0, "check", ["one"])
+    )  # what it refuses is known before anything is computed
+    if not isinstance(made, Operator):
+        raise ValueError(f"operator: got a {type(made).__name__}, expected an Operator of safari_bench.operators")
     return Task(
         name=values["name"],
-        operator=instantiate(values["operator"], _partial_=True, _convert_="all"),
+        operator=build,
         noise=make_noise(values["noise"], **noise),
         sigma=values["sigma"],
         sigma_range=values["sigma_range"],
