@@ -30,6 +30,8 @@ class Range:
         return over and (value < self.high if self.below else value <= self.high) and math.isfinite(value)
 
     def __str__(self) -> str:
+        if math.isinf(self.low):
+            return "a finite number"
         if math.isinf(self.high):
             return f"a finite number {'>' if self.above else '>='} {self.low:g}"
         return f"a number in {'(' if self.above else '['}{self.low:g}, {self.high:g}{')' if self.below else ']'}"
@@ -62,7 +64,7 @@ def outside(value: Any, hint: Any) -> str:
         for found in getattr(part, "__metadata__", ()):
             if isinstance(found, Range):
                 return "" if value in found else str(found)
-    return "" if value in _FINITE else "a finite number"
+    return "" if value in _FINITE else str(_FINITE)
 
 
 def expect(owner: object) -> None:

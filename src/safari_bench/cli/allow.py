@@ -176,6 +176,9 @@ def refuse_foreign_plugins(hydra: Mapping[str, Any], shipped: Mapping[str, Any],
     for key in (hydra.get("sweeper") or {}).get("params") or {}:
         if str(key).lstrip("+~").startswith("hydra"):
             raise ConfigError(f"hydra.sweeper.params.{key}: a sweep must not vary Hydra's own settings")
+    verbose = hydra.get("verbose")
+    if not isinstance(verbose, bool | str) and not all(isinstance(name, str) for name in verbose or [None]):
+        raise ConfigError(f"hydra.verbose: got {verbose!r}, expected true, false, or names of loggers")
     for key in _FIXED:
         if (got := _at(hydra, key)) != _at(shipped, key):
             raise ConfigError(

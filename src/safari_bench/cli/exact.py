@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,7 @@ def _operator(task: str, size: int, differing: Mapping[str, Any]) -> dict[str, A
     return node
 
 
+@lru_cache(maxsize=256)
 def _composed(*overrides: str) -> dict[str, Any]:
     return check(composed(["settings=paper", *overrides]))
 

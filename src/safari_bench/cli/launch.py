@@ -4,11 +4,13 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -93,7 +95,7 @@ def _sweep(words: Sequence[str], cfg: DictConfig, function: Callable[[DictConfig
     parallel = cfg.hydra.launcher.get("_target_") != _ALONE
     try:
         with kept_when_interrupted(folder), shown() if parallel else nullcontext():  # alone, jobs print it themselves
-            _hydra(words, function)
+            (_hydra if "n_trials" in cfg.hydra.sweeper else _rounds)(words, function)  # draws depend on all jobs before
         interrupted = False
     except (HydraException, OmegaConfBaseException):
         sweeps.abandon()
@@ -108,6 +110,23 @@ def _sweep(words: Sequence[str], cfg: DictConfig, function: Callable[[DictConfig
             code = max(code, _tables(folder))
         code = max(code, sweeps.finish())
     return max(code, int(any(FAILED)))
+
+
+def _rounds(words: Sequence[str], function: Callable[[DictConfig], Any]) -> None:
+    """The jobs of a sweep. Where one kills its worker, joblib ends all: those that have not ended are begun again."""
+    while True:
+        try:
+            return _hydra(words, function)
+        except BrokenProcessPool as error:
+            sweep = sweeps.current()
+            if sweep is None or not sweep.unfinished():
+                raise
+            GlobalHydra.instance().clear()
+            print(f"a worker died ({_first_line(error)}); beginning again what has not ended", file=sys.stderr)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _tables(folder: Path) -> int:
