@@ -106,7 +106,7 @@ def overlay(word: str) -> str:
 SLURM = "defaults: [{override /hydra/launcher: submitit_slurm}]\nhydra: "
 EVIL = {
     "a verb": "prior: {_target_: safari_bench.cli.main.main, arguments: [--allow, os, prior._target_=os.system]}",
-    "a writer": "dataset: {_target_: safari_bench.data.write_manifest, path: called.txt}",
+    "a writer": "dataset: {_target_: safari_bench.data.manifest_csv}",
     "escaped": "metrics: {weights_dir: '\\${oc.create:{_target_: os.system, command: touch called.txt}}'}",
     "a logger": "hydra: {job_logging: {handlers: {a: {class: logging.os.system, command: touch called.txt}}}}",
     "a callback": "hydra: {callbacks: '${oc.decode:\"{a: {_target_: my_module.hook}}\"}'}",
@@ -120,7 +120,7 @@ EVIL = {
 }
 REFUSED = {
     "a verb": "got safari_bench.cli.main.main, expected a class of",
-    "a writer": "got safari_bench.data.write_manifest, expected a class of",
+    "a writer": "got safari_bench.data.manifest_csv, expected a class of",
     "escaped": "metrics.weights_dir: got",
     "a logger": "hydra.job_logging: got",
     "a callback": "hydra.callbacks.a._target_: got my_module.hook",

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from safari_bench.cli import signals, sweeps
+from safari_bench import ledger
+from safari_bench.cli import main, manifests, signals, sweeps, tuning
+from safari_bench.errors import CellBusy
 
 MODULE = """
 import os, signal, time
@@ -130,9 +132,26 @@ def test_a_killed_worker_ends_only_its_cell(own):
     assert "died without reporting (interrupted, killed, or out of memory): jobs 1-2" in said
 
 
-def test_a_sweep_whose_tables_cannot_be_written_does_not_end_well(own, capsys):
-    from safari_bench.cli import main
+def test_verbs_that_write_into_a_folder_wait_for_nobody_and_lose_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with ledger.locked(tmp_path / "results/exact"):
+        assert main(["exact", "max_steps=1"]) == 1
+        assert "works on" in capsys.readouterr().err
+    with ledger.locked(tmp_path / "conf/tuned"), pytest.raises(CellBusy):
+        tuning.write(tmp_path / "conf/tuned/mine.yaml", {"sr_x4": {"dps": {"values": {"zeta": 1.0}}}})
+    tuning.write(tmp_path / "conf/tuned/mine.yaml", {"sr_x4": {"dps": {"values": {"zeta": 1.0}}}})
+    assert "zeta: 1.0" in (tmp_path / "conf/tuned/mine.yaml").read_text()
 
+
+def test_a_manifest_replaces_no_file_that_appeared_meanwhile(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    made = manifests.manifest_csv
+    monkeypatch.setattr(manifests, "manifest_csv", lambda dataset: Path("a.csv").write_text("theirs") and made(dataset))
+    assert main(["manifest", "a.csv", "dataset=leaves", "dataset.n=1"]) == 2
+    assert "is there already" in capsys.readouterr().err and Path("a.csv").read_text() == "theirs"
+
+
+def test_a_sweep_whose_tables_cannot_be_written_does_not_end_well(own, capsys):
     Path("results/s/table1.csv").mkdir(parents=True)
     assert main([*OWN, "-m", "seed=0", "dataset.n=1"]) == 1
     assert "error: the tables could not be written" in capsys.readouterr().err

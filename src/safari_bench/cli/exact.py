@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
@@ -30,7 +31,7 @@ from safari_bench.exact.small_mixture import small_mixture
 from safari_bench.exact.study import collect, run, work
 from safari_bench.exact.trial import Draw, Trial, from_gaussian, from_mixture
 from safari_bench.fidelity import Fidelity
-from safari_bench.ledger import make_folder, write_atomic
+from safari_bench.ledger import locked, make_folder, write_atomic
 from safari_bench.priors import gaussian, mixture_file
 from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.priors.mixture import MixturePrior
@@ -49,10 +50,16 @@ def exact(arguments: Sequence[str]) -> int:
 
     Raises:
         ConfigError: a key or a name does not exist, or an argument is not key=value.
+        CellBusy: another process computes this study.
     """
     config = load(arguments)
     folder = Path(config.output) / config.name
     make_folder(folder)
+    with locked(folder) if config.compute else nullcontext():
+        return _exact(config, arguments, folder)
+
+
+def _exact(config: ExactConfig, arguments: Sequence[str], folder: Path) -> int:
     missing = 0
     if config.compute or (folder / "rows").is_dir():
         planned = sections(config)

@@ -36,7 +36,7 @@ class Ffhq(Pictures):
             in training) or all.
         size: side in pixels; larger files are reduced with Pillow's LANCZOS.
         n: how many, from the first of the split; None for all of it.
-        manifest: CSV file of `write_manifest` that the images must agree with.
+        manifest: CSV file, see `manifest_csv`, that the images must agree with.
     Raises:
         DataError: a picture of the first n is missing or there twice, or another argument is not as it should be.
     """
@@ -78,7 +78,7 @@ class ImageNet(Pictures):
         size: side in pixels.
         n: how many, from the first of the split or of the list; None for all.
         subset: text file with ids or file names to use, one a line, # for comments; see `listing.choose`.
-        manifest: CSV file of `write_manifest` that the images must agree with.
+        manifest: CSV file, see `manifest_csv`, that the images must agree with.
     Raises:
         DataError: too few pictures, one that is there twice, or another argument is not as it should be.
     """
