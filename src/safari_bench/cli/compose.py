@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,14 @@ from safari_bench import NUMBERS, __version__, machine
 from safari_bench.cli import settings
 from safari_bench.cli.precision import set_layout, set_precision
 from safari_bench.cli.schema import ConfigError, check, checked_loggers, root
+from safari_bench.cli.tasks import task_of
 from safari_bench.cli.unread import unread
 from safari_bench.data import Dataset
 from safari_bench.ledger import run_id
 from safari_bench.loggers import LoggerError
 from safari_bench.metrics import Suite
-from safari_bench.operators import LAWS, Operator, make_noise
 from safari_bench.priors.unet import PriorError
-from safari_bench.rng import Streams
-from safari_bench.runner import Job, Logger, Task
+from safari_bench.runner import Job, Logger
 from safari_bench.samplers import Degraded, Sampler
 
 __all__ = ["dataset_of", "device_of", "jobs", "limit", "loggers_of", "prior_of", "refused", "suite_of"]
@@ -57,7 +56,7 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         _say(line)
     shared: dict[str, Any] = dict(
         dataset=dataset,
-        task=refused("task", lambda: _task(values["task"], dataset.image_shape)),
+        task=refused("task", lambda: task_of(values["task"], dataset.image_shape)),
         denoiser=denoiser,
         metrics=suite_of(values["metrics"]),
         seed=values["seed"],
@@ -213,25 +212,6 @@ def suite_of(node: Mapping[str, Any]) -> Suite:
 @cache
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _task(values: Mapping[str, Any], image_shape: Sequence[int]) -> Task:
-    noise = {key: values[key] for key in ("sigma", "sigma_range", "rate", "fraction", "quality", "bits")}
-    for law in LAWS:  # also what this task's law ignores has to make sense
-        make_noise(law, **noise)
-    build = instantiate(values["operator"], _partial_=True, _convert_="all")
-    made = build(
-        tuple(image_shape), Streams(0, "check", ["one"])
-    )  # what it refuses is known before anything is computed
-    if not isinstance(made, Operator):
-        raise ValueError(f"operator: got a {type(made).__name__}, expected an Operator of safari_bench.operators")
-    return Task(
-        name=values["name"],
-        operator=build,
-        noise=make_noise(values["noise"], **noise),
-        sigma=values["sigma"],
-        sigma_range=values["sigma_range"],
-    )
 
 
 def device_of(name: str) -> torch.device:

@@ -1,15 +1,17 @@
 """What experiments/exact.yaml may say, and how it is read."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from beartype.door import is_bearable
 from omegaconf import MISSING, OmegaConf
 from yaml import YAMLError
 
 from safari_bench.cli.schema import ConfigError, root, unknown_key
-from safari_bench.ranges import Range
+from safari_bench.ranges import Range, hints_of
 
 __all__ = ["BoundConfig", "ExactConfig", "MethodConfig", "OrdersConfig", "SectionConfig", "TuneConfig", "load"]
 
@@ -168,9 +170,16 @@ _RANGES = {
 def _refuse_outside(node: Any, path: str) -> None:
     """Raise ConfigError for a number outside its range, anywhere in the study."""
     if is_dataclass(node):
+        hints = hints_of(type(node))
         for item in fields(node):
-            if not (item.name == "size" and not getattr(node, "tasks", True)):  # a section without tasks has none
-                _refuse_outside(getattr(node, item.name), f"{path}.{item.name}".lstrip("."))
+            if item.name == "size" and not getattr(node, "tasks", True):
+                continue  # a section without tasks has none
+            value, where = getattr(node, item.name), f"{path}.{item.name}".lstrip(".")
+            if not is_bearable(value, hints[item.name]):
+                raise ConfigError(f"{where}: got {value!r}, expected {inspect.formatannotation(hints[item.name])}")
+            if value == [] and item.name in ("values", "times", "gammas") and getattr(node, "tasks", True):
+                raise ConfigError(f"{where}: got an empty list, expected at least one number")
+            _refuse_outside(value, where)
     elif isinstance(node, dict | list):
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
             _refuse_outside(value, f"{path}.{key}")
