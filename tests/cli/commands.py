@@ -140,6 +140,34 @@ ODD += [
 ]
 
 
+#: keys of experiments/exact.yaml, and some that are none
+STUDY = ["sigma_y", "seed", "processes", "device", "study", "max_steps", "methods", "methods.dps"]
+STUDY += ["methods.dps.steps", "methods.pigdm.set", "methods.dps.tune.values", "methods.new.sampler"]
+STUDY += ["gaussian", "gaussian.tasks", "gaussian.size", "gaussian.samples", "gaussian.methods"]
+STUDY += ["gaussian.operators", "gaussian.sigma_y", "bound", "bound.times", "bound.gammas", "orders.steps"]
+STUDY += ["orders.sigma_y", "mixture.pixels", "nonsense", "gaussian.nonsense", "studies", "studies.large"]
+
+#: names that no run has; a manifest could be written to some of them
+_RUNS = ["/", "..", ".", "", "-", "--", "/dev/null", "/proc", "="]
+_FREE = ["nowhere", "x" * 300, "*", "~", "é", "a b", "\n", "%s"]
+_WORDS = ["psnr", "--pack", "--check", "--prior", "--draw", "--into", "../x", "-m", "--again", "dataset=1"]
+_WORDS += ["task=a", "list"]
+_VERBS = ["table", "ablate", "tune", "score", "weights", "manifest", "tabel", "train", "study"]
+
+
+def junk() -> list[str]:
+    """Values that are seldom right."""
+    return VALUES
+
+
+@st.composite
+def words_of_verbs(draw: st.DrawFn) -> list[str]:
+    """A verb and words that it cannot take: no such run or file, no such option."""
+    verb = draw(st.sampled_from(_VERBS))
+    runs = _RUNS if verb == "manifest" else [*_RUNS, *_FREE]
+    return [verb, draw(st.sampled_from(runs)), *draw(st.lists(st.sampled_from(_WORDS), max_size=2))]
+
+
 def tree() -> dict[str, dict[str, object]]:
     """Option of a group, e.g. sampler=dps -> its keys and values, e.g. sampler.zeta: 1.0; "": those of the root."""
     register()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -12,7 +13,9 @@ from safari_bench.cli.conf import groups, options
 from safari_bench.cli.schema import register, root
 from safari_bench.errors import ConfigError
 
-__all__ = ["composed", "refuse_values_of_groups"]
+__all__ = ["composed", "refuse_values"]
+
+_MOST_JOBS = 100_000
 
 
 def composed(words: Sequence[str], *, whole: bool = False) -> DictConfig:
@@ -36,16 +39,22 @@ def composed(words: Sequence[str], *, whole: bool = False) -> DictConfig:
         raise ConfigError(f"{said}: no configuration ({type(error).__name__}: {error}); look at its values") from error
 
 
-def refuse_values_of_groups(words: Sequence[str]) -> None:
-    """Refuse numbers, mappings and the like where an option is chosen by its name; Hydra takes some of them.
+def refuse_values(words: Sequence[str]) -> None:
+    """Refuse numbers, mappings and the like where an option is chosen by its name, and sweeps without end.
 
     Raises:
         HydraException: a word is no override.
-        ConfigError: a group is given something else than names of options.
+        ConfigError: a group is given something else than names of options, or the words make too many jobs.
     """
-    names = (*groups(), "experiments")
+    names, jobs = (*groups(), "experiments"), 1
     for override in OverridesParser.create().parse_overrides([word for word in words if "=" in word]):
         group = override.key_or_group
+        if isinstance(sweep := override.value(), RangeSweep):
+            jobs *= max(1, int((sweep.stop - sweep.start) / sweep.step)) if sweep.step else _MOST_JOBS + 1
+        elif override.is_discrete_sweep() and not isinstance(sweep, Glob):
+            jobs *= max(1, len(list(override.sweep_string_iterator())))
+        if jobs > _MOST_JOBS:
+            raise ConfigError(f"{override.input_line}: more than {_MOST_JOBS} jobs; sweep over fewer values")
         if group not in names or override.is_delete() or override.is_sweep_override():
             continue
         value = override.value()

@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from tqdm import tqdm
 
 from safari_bench import NUMBERS
+from safari_bench.cli.compose import device_of
 from safari_bench.cli.composing import composed
 from safari_bench.cli.exact_schema import ExactConfig, MethodConfig, SectionConfig, load
 from safari_bench.cli.schema import ConfigError, check, unknown_key
@@ -53,6 +54,7 @@ def exact(arguments: Sequence[str]) -> int:
         CellBusy: another process computes this study.
     """
     config = load(arguments)
+    device_of(config.device)  # said before anything is computed
     folder = Path(config.output) / config.name
     make_folder(folder)
     with locked(folder) if config.compute else nullcontext():

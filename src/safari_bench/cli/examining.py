@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from safari_bench.cli import allow, grids, overrides
-from safari_bench.cli.composing import composed, refuse_values_of_groups
+from safari_bench.cli.composing import composed, refuse_values
 from safari_bench.cli.conf import groups, options
 from safari_bench.errors import ConfigError
 
@@ -24,7 +24,7 @@ def examined(words: Sequence[str]) -> DictConfig:
         HydraException, OmegaConfBaseException: words make no configuration.
         ConfigError: Hydra would call something that is not allowed.
     """
-    refuse_values_of_groups(words)
+    refuse_values(words)
     found, first = list[DictConfig](), next(overrides.choices(words))
     for job in chain(overrides.choices(words), _chosen_by_files(first, found)):
         cfg = composed(job, whole=True)

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from safari_bench.cli.composing import composed, refuse_values_of_groups
+from safari_bench.cli.composing import composed, refuse_values
 
 __all__ = ["configurations", "count", "grid"]
 
@@ -35,7 +35,7 @@ def configurations(words: Sequence[str]) -> Iterator[DictConfig]:
     Raises:
         HydraException: a word makes no configuration.
     """
-    refuse_values_of_groups(words)
+    refuse_values(words)
     deleted = [word for word in words if "=" not in word]
     fixed = [word for word in words if not any(o.is_sweep_override() for o in grid(None, [word]))]
     params = composed(fixed, whole=True).hydra.sweeper.params

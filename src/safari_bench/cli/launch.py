@@ -18,13 +18,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from safari_bench.cli import grids, overrides, sweeps
 from safari_bench.cli.compose import loggers_of
+from safari_bench.cli.composing import refuse_values
 from safari_bench.cli.examining import examined
 from safari_bench.cli.progress import shown
 from safari_bench.cli.running import FAILED, run
 from safari_bench.cli.schema import root
 from safari_bench.cli.tables import kept_when_interrupted, tabulate
 from safari_bench.cli.words import wide
-from safari_bench.errors import SafariBenchError
+from safari_bench.errors import ConfigError, SafariBenchError
 
 __all__ = ["launch"]
 
@@ -43,6 +44,9 @@ def launch(args: Namespace, function: Callable[[DictConfig], Any] = run) -> int:
     FAILED.clear()
     with wide(args) as words:
         if _shows(args):
+            refuse_values(words)
+            if args.multirun:
+                raise ConfigError("--cfg and --info show one configuration; leave out -m")
             _hydra([*_flags(args), *words], function)
             return 0
         if args.multirun:
@@ -62,7 +66,7 @@ def _flags(args: Namespace) -> list[str]:
     """Those that show a configuration instead of running it."""
     named = [("--cfg", args.cfg), ("--package", args.package), ("--info", args.info)]
     found = [f"{flag}={value}" for flag, value in named if value]
-    return found + ["--resolve"] * args.resolve + ["--multirun"] * args.multirun
+    return found + ["--resolve"] * args.resolve
 
 
 def _hydra(words: Sequence[str], function: Callable[[DictConfig], Any]) -> None:

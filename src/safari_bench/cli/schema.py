@@ -141,6 +141,10 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     for key in cfg:
         if key not in Config.__dataclass_fields__:
             raise ConfigError(unknown_key(str(key), Config.__dataclass_fields__))
+    for path, kind in (("", Config), ("task", TaskConfig), ("guidance", GuidanceConfig), ("compute", ComputeConfig)):
+        node = cfg[path] if path else cfg
+        if gone := sorted(set(kind.__dataclass_fields__) - set(node or {})):
+            raise ConfigError(f"{f'{path}.' if path else ''}{gone[0]} has no value; leave out what takes it away")
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]} has no value; give one on the command line: {missing[0]}=...")
@@ -152,6 +156,8 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     values["sampler"].pop("about", None)  # what tables read from the file; no argument, and not part of the run id
     for group in ("guidance", "dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
+        if group in ("prior", "sampler") and not isinstance(name := values[group].get("name"), str):
+            raise ConfigError(f"{group}.name: got {name!r}, expected a word, e.g. {group}.name=mine")
     values["logger"] = checked_loggers(values["logger"])
     values["task"]["operator"] = _checked_node("task.operator", values["task"]["operator"])
     return dict(values)

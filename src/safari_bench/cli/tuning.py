@@ -53,7 +53,7 @@ def found_with(run: Path) -> str:
     """
     paths = [path for path in sorted(run.glob("*/*/*/*/run.json")) if path.parts[-3] != vocabulary.MEASUREMENT]
     cells = [Cell.at(path.parent) for path in paths]
-    said = sorted({str(cell.run()["config"].get("objective", "haarpsi")) for cell in cells}) or ["haarpsi"]
+    said = sorted({str(cell.run().get("config", {}).get("objective", "haarpsi")) for cell in cells}) or ["haarpsi"]
     if len(said) > 1:
         raise ConfigError(
             f"{run}: cells have the objectives {' and '.join(said)}; say which: safari-bench tune RUN METRIC"
