@@ -189,8 +189,10 @@ def refuse_foreign_plugins(hydra: Mapping[str, Any], shipped: Mapping[str, Any],
 
 
 #: of Hydra's node: what sets the environment, what loggers call, and where files are written
-_FIXED = ("job_logging", "hydra_logging", "env", "run", "sweep", "output_subdir")
-_FIXED += ("job.name", "job.chdir", "job.env_set", "job.env_copy")
+_FIXED = (
+    *("job_logging", "hydra_logging", "env", "run", "sweep", "output_subdir"),
+    *("job.name", "job.chdir", "job.env_set", "job.env_copy"),
+)
 #: of a launcher: what becomes lines of the script that a cluster runs
 _SCRIPTS = ("setup", "additional_parameters", "srun_args")
 

@@ -50,7 +50,7 @@ def refuse_values(words: Sequence[str]) -> None:
     for override in OverridesParser.create().parse_overrides([word for word in words if "=" in word]):
         group = override.key_or_group
         if isinstance(sweep := override.value(), RangeSweep):
-            jobs *= max(1, int((sweep.stop - sweep.start) / sweep.step)) if sweep.step else _MOST_JOBS + 1
+            jobs *= max(1, int(((sweep.stop or 0) - (sweep.start or 0)) / sweep.step)) if sweep.step else _MOST_JOBS + 1
         elif override.is_discrete_sweep() and not isinstance(sweep, Glob):
             jobs *= max(1, len(list(override.sweep_string_iterator())))
         if jobs > _MOST_JOBS:

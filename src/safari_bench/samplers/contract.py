@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from safari_bench.diffusion import Denoiser, Schedule
+from safari_bench.diffusion import Denoiser, Schedule, Spacing
 from safari_bench.operators.contract import Operator, Unsupported
 from safari_bench.ranges import expect
 from safari_bench.rng import Streams
@@ -76,7 +76,7 @@ class Sampler(ABC):
 
     def fits(self, schedule: Schedule) -> None:
         """Raise ValueError if a prior's schedule has no time grid of so many steps."""
-        if hasattr(self, "steps") and hasattr(self, "spacing"):
+        if hasattr(self, "steps") and getattr(self, "spacing", None) in get_args(Spacing):
             schedule.pairs(self.steps, self.spacing)
 
     def facts(self) -> Mapping[str, bool]:
