@@ -16,8 +16,8 @@ On a GPU of which there are nine minutes (photographs.zip is 23 MB):
 """
 
 import argparse
-import csv
-import os
+import hashlib
+import io
 import signal
 import sys
 import time
@@ -35,6 +35,8 @@ from torch.utils.data import DataLoader
 from recipes.mixture import Batch, Mixture
 from recipes.photographs import PACK
 from safari_bench.diffusion import Schedule
+from safari_bench.errors import ConfigError, SafariBenchError
+from safari_bench.ledger import locked, make_folder, write_atomic
 from safari_bench.priors.unet import Folded, load, save
 from safari_bench.rng import seed_torch
 
@@ -70,6 +72,7 @@ class Run:
     Attributes:
         images: training pictures seen, those of earlier runs not counted.
         seconds: spent training.
+        settings: what a run that goes on must agree with, by the names of the command's options.
     """
 
     unet: UNet2DModel
@@ -79,6 +82,7 @@ class Run:
     losses: list[float] = field(default_factory=list)
     images: int = 0
     seconds: float = 0.0
+    settings: dict[str, str | float] = field(default_factory=dict)
 
     @property
     def step(self) -> int:
@@ -93,20 +97,31 @@ class Run:
             "losses": torch.tensor(self.losses),
             "images": self.images,
             "seconds": self.seconds,
+            "settings": self.settings,
         }
-        torch.save(values, folder / "checkpoint.partial")
-        os.replace(folder / "checkpoint.partial", folder / _CHECKPOINT)
-        with (folder / "loss.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["step", "loss"])
-            writer.writerows((step, f"{loss:.6f}") for step, loss in enumerate(self.losses, 1))
+        packed, lines = io.BytesIO(), [f"{step},{loss:.6f}\n" for step, loss in enumerate(self.losses, 1)]
+        torch.save(values, packed)
+        write_atomic(folder / _CHECKPOINT, packed.getvalue())
+        write_atomic(folder / "loss.csv", "".join(["step,loss\n", *lines]).encode())
         self.ema.store(self.unet.parameters())
         self.ema.copy_to(self.unet.parameters())
         save(self.unet, Schedule(), "v_prediction", folder / "prior")
         self.ema.restore(self.unet.parameters())
 
     def resume(self, path: Path, device: torch.device) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ConfigError: it was made with other settings. Checkpoints of earlier versions do not say theirs.
+        """
         values = torch.load(path, map_location=device, weights_only=True)
+        held = values.get("settings", {})
+        if differing := sorted(key for key in held if held[key] != self.settings.get(key)):
+            said = ", ".join(f"{key} {held[key]}, now {self.settings.get(key)}" for key in differing)
+            raise ConfigError(
+                f"{path} was made with {said}; say the same, or begin another run: --into FOLDER --from "
+                f"{path.parent / 'prior'}"
+            )
         self.unet.load_state_dict(values["network"])
         self.ema.load_state_dict(values["ema"])
         self.ema.to(device)
@@ -194,12 +209,23 @@ def main() -> int:
             f"error: no file {pack}; make it: python -m recipes.photographs --into {words.photographs}", file=sys.stderr
         )
         return 2
-    words.into.mkdir(parents=True, exist_ok=True)
+    make_folder(words.into)
+    try:
+        with locked(words.into):
+            return _run(words, pack, device, until)
+    except SafariBenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _run(words: argparse.Namespace, pack: Path, device: torch.device, until: float) -> int:
     seed_torch(0)
     unet = UNet2DModel(**NETWORKS[words.network]) if words.start == "none" else load(words.start).network.unet
     unet.requires_grad_(True).to(device)
     ema = EMAModel(unet.parameters(), decay=words.average, use_ema_warmup=True, power=3 / 4, foreach=True)
     run = Run(unet, ema, torch.optim.AdamW(unet.parameters(), lr=words.rate, weight_decay=0.0), words.rate)
+    run.settings = {key: getattr(words, key) for key in ("network", "rate", "average", "batch")}
+    run.settings["photographs"] = hashlib.sha256(pack.read_bytes()).hexdigest()[:16]
     if (words.into / _CHECKPOINT).exists():
         run.resume(words.into / _CHECKPOINT, device)
     count = sum(parameter.numel() for parameter in unet.parameters())

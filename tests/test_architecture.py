@@ -14,6 +14,7 @@ ALLOWED = {
     "errors": set(),
     "shapes": set(),
     "rng": set(),
+    "ranges": set(),
     "machine": set(),
     "ledger": set(),
     "diffusion": {"shapes"},
@@ -22,8 +23,8 @@ ALLOWED = {
     "metrics": {"shapes", "ledger"},
     "priors": {"shapes", "diffusion", "rng"},
     "exact": {"shapes", "rng", "ledger", "diffusion", "operators", "priors", "fidelity", "samplers"},
-    "fidelity": {"shapes", "operators"},
-    "samplers": {"shapes", "diffusion", "operators", "fidelity", "rng"},
+    "fidelity": {"shapes", "ranges", "operators"},
+    "samplers": {"shapes", "ranges", "diffusion", "operators", "fidelity", "rng"},
     "runner": {"shapes", "rng", "data", "metrics", "ledger", "machine", "diffusion", "operators", "samplers"},
     "loggers": {"ledger"},
     "reports": {"ledger"},
@@ -31,6 +32,7 @@ ALLOWED = {
     "cli": {
         *[
             "shapes",
+            "ranges",
             "rng",
             "machine",
             "ledger",

@@ -2,6 +2,11 @@
 
 import sys
 
-from safari_bench.cli import main
+try:
+    from safari_bench.cli import main
 
-sys.exit(main())
+    code = main()
+except KeyboardInterrupt:  # before main could say so
+    print("interrupted", file=sys.stderr)
+    code = 130
+sys.exit(code)

@@ -8,13 +8,14 @@ terms here take the residual r = y - A x0_hat and return squared norms, one per 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from safari_bench.operators.contract import Operator, Unsupported
+from safari_bench.ranges import NonNegative, Range, expect
 from safari_bench.shapes import Measurement, PerImage
 
 __all__ = ["Fidelity", "Perceptual", "frequency", "low_pass_power", "pixel", "spatial"]
@@ -99,31 +100,20 @@ class Perceptual:
         low: w_low >= 0.
         high: w_high >= 0.
         cutoff: border between low and high, fraction of Nyquist, in (0, sqrt(2)).
-        factor: k, the upsampling factor of the spatial part, >= 2.
+        factor: k, the upsampling factor of the spatial part, 2 to 64.
     Raises:
         ValueError: a weight is negative or not finite, or cutoff or factor are out of range.
     """
 
-    pixel: float = 0.0
-    spatial: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-    cutoff: float = 0.25
-    factor: int = 2
+    pixel: NonNegative = 0.0
+    spatial: NonNegative = 0.0
+    low: NonNegative = 0.0
+    high: NonNegative = 0.0
+    cutoff: Annotated[float, Range(0, math.sqrt(2), above=True, below=True)] = 0.25
+    factor: Annotated[int, Range(2, 64)] = 2
 
     def __post_init__(self) -> None:
-        for name in ("pixel", "spatial", "low", "high"):
-            weight = getattr(self, name)
-            if not (math.isfinite(weight) and weight >= 0):
-                raise ValueError(
-                    f"guidance.{name}: got {weight}, expected a finite weight >= 0; 0 switches the part off"
-                )
-        if not 0 < self.cutoff < math.sqrt(2):
-            raise ValueError(
-                f"guidance.cutoff: got {self.cutoff}, expected a fraction of Nyquist in (0, 1.41); try 0.25"
-            )
-        if self.factor < 2:
-            raise ValueError(f"guidance.factor: got {self.factor}, expected an upsampling factor of at least 2")
+        expect(self)
 
     @property
     def injective(self) -> bool:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,62 @@ def overlay(word: str) -> str:
     node = OmegaConf.create({})
     OmegaConf.update(node, key, value, force_add=True)
     return "# @package _global_\n" + OmegaConf.to_yaml(node)
+
+
+SLURM = "defaults: [{override /hydra/launcher: submitit_slurm}]\nhydra: "
+EVIL = {
+    "a verb": "prior: {_target_: safari_bench.cli.main.main, arguments: [--allow, os, prior._target_=os.system]}",
+    "a writer": "dataset: {_target_: safari_bench.data.manifest_csv}",
+    "escaped": "metrics: {weights_dir: '\\${oc.create:{_target_: os.system, command: touch called.txt}}'}",
+    "a logger": "hydra: {job_logging: {handlers: {a: {class: logging.os.system, command: touch called.txt}}}}",
+    "a callback": "hydra: {callbacks: '${oc.decode:\"{a: {_target_: my_module.hook}}\"}'}",
+    "a later callback": "hydra: {callbacks: {a: '${hydra:job.env_set}'}}",
+    "the environment": "hydra: {job: {env_set: {CXX: touch called.txt}}}",
+    "a folder": "hydra: {sweep: {dir: called.txt}}",
+    "a script": SLURM + "{launcher: {setup: [touch called.txt]}}",
+    "a line": SLURM + '{launcher: {qos: "a\\n touch called.txt"}}',
+    "a key of a sweep": "hydra: {sweeper: {params: {+hydra.job.env_set.CXX: touch called.txt}}}",
+    "an option of a sweep": "hydra: {sweeper: {params: {experiments: other}}}",
+}
+REFUSED = {
+    "a verb": "got safari_bench.cli.main.main, expected a class of",
+    "a writer": "got safari_bench.data.manifest_csv, expected a class of",
+    "escaped": "metrics.weights_dir: got",
+    "a logger": "hydra.job_logging: got",
+    "a callback": "hydra.callbacks.a._target_: got my_module.hook",
+    "a later callback": "hydra.callbacks: ",
+    "the environment": "hydra.job.env_set: got",
+    "a folder": "hydra.sweep: got",
+    "a script": "hydra.launcher.setup: got",
+    "a line": "hydra.launcher.qos: got",
+    "a key of a sweep": "hydra.sweeper.params.+hydra.job.env_set.CXX",
+    "an option of a sweep": "hydra.job.env_set: got",
+}
+
+
+@pytest.mark.parametrize("kind", EVIL)
+def test_an_overlay_runs_and_writes_nothing_of_its_own(capsys, kind):
+    write("my/conf/experiments/evil.yaml", f"# @package _global_\n{EVIL[kind]}\n")
+    write("my/conf/experiments/other.yaml", "# @package _global_\nhydra: {job: {env_set: {CXX: touch called.txt}}}\n")
+    sweep = ["-m"] if "sweep" in kind else []
+    assert main([*sweep, "--config-dir", "my/conf", *QUICK, "sampler=unconditional", "experiments=evil"]) == 2
+    assert REFUSED[kind] in capsys.readouterr().err
+    assert not Path("called.txt").exists() and not Path("results").exists()
+
+
+def test_hydras_own_options_do_not_follow_two_dashes(capsys):
+    for word in ("--experimental-rerun=x.pickle", "--config-dir=my/conf", "-cn=x"):
+        assert main(["run", *QUICK, "--", word]) == 2
+        assert f"got {word}, expected key=value" in capsys.readouterr().err
+
+
+def test_an_installed_package_opens_a_module(monkeypatch):
+    found = [EntryPoint(name="mine", value="my_module", group="safari_bench")]
+    monkeypatch.setattr(allow, "entry_points", lambda group: found)
+    monkeypatch.syspath_prepend(os.getcwd())
+    allow._installed.cache_clear()
+    assert allow.find("my_module.Mine", "sampler").__name__ == "Mine"
+    allow._installed.cache_clear()
 
 
 def test_the_walk_reaches_lists_in_lists():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from safari_bench.data import DataError, Dataset, Folder, Photos, digest, to_uint8, write_manifest
+from safari_bench.data import DataError, Dataset, Folder, Photos, digest, manifest_csv, to_uint8
 from safari_bench.data import pictures as pictures_module
 
 
@@ -202,7 +202,7 @@ class TestSubset:
 class TestManifest:
     @pytest.fixture
     def manifest(self, root: Path, tmp_path: Path) -> Path:
-        write_manifest(Folder(root, size=32), tmp_path / "manifest.csv")
+        (tmp_path / "manifest.csv").write_text(manifest_csv(Folder(root, size=32)))
         return tmp_path / "manifest.csv"
 
     def test_contents(self, root: Path, manifest: Path) -> None:
@@ -250,5 +250,5 @@ class TestManifest:
             Folder(root, size=32, manifest=tmp_path / "gone.csv")
 
     def test_any_dataset_can_be_listed(self, tmp_path: Path) -> None:
-        write_manifest(Photos("test", 64, n=3), tmp_path / "photos.csv")
+        (tmp_path / "photos.csv").write_text(manifest_csv(Photos("test", 64, n=3)))
         assert len((tmp_path / "photos.csv").read_text().splitlines()) == 4

@@ -98,10 +98,10 @@ def test_injectivity_is_what_the_null_space_says(weights, injective):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (dict(pixel=-1.0), r"guidance.pixel: got -1.0"),
-        (dict(high=math.nan), r"guidance.high: got nan"),
-        (dict(cutoff=0.0), r"guidance.cutoff: got 0.0"),
-        (dict(factor=1), r"guidance.factor: got 1"),
+        (dict(pixel=-1.0), r"Perceptual: pixel: got -1.0"),
+        (dict(high=math.nan), r"Perceptual: high: got nan"),
+        (dict(cutoff=0.0), r"Perceptual: cutoff: got 0.0"),
+        (dict(factor=1), r"Perceptual: factor: got 1"),
     ],
 )
 def test_impossible_weights_are_refused(weights, message):

@@ -45,7 +45,7 @@ def test_every_law_is_made() -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("gaussian", {"sigma": -0.1, "sigma_range": "zero_one"}, "sigma -0.1; expected.*>= 0"),
+    ("gaussian", {"sigma": -0.1, "sigma_range": "zero_one"}, "sigma -0.1; expected a number in"),
     ("gaussian", {"sigma": math.nan, "sigma_range": "zero_one"}, "sigma nan"),
     ("gaussian", {"sigma": math.inf, "sigma_range": "zero_one"}, "sigma inf"),
     ("speckle", {"sigma": -0.1, "sigma_range": "zero_one"}, "Speckle noise: got sigma -0.1"),

@@ -21,6 +21,8 @@ from recipes import train_prior
 from recipes.mixture import Mixture
 from recipes.photographs import PACK, manifest
 from recipes.train_prior import Run, train
+from safari_bench.errors import ConfigError
+from safari_bench.ledger import locked
 from safari_bench.priors.unet import load
 
 CPU = torch.device("cpu")
@@ -125,6 +127,24 @@ def test_a_run_cut_in_two_is_the_run_in_one_piece(folder, tmp_path):
     assert (cut / "prior/diffusion_pytorch_model.safetensors").read_bytes() == (
         whole / "prior/diffusion_pytorch_model.safetensors"
     ).read_bytes()
+
+
+def test_a_run_does_not_go_on_with_other_settings(folder, tmp_path):
+    first, second = run_of(unet()), run_of(unet())
+    first.settings, second.settings = {"rate": 1e-4, "batch": 4}, {"rate": 2e-4, "batch": 4}
+    train(first, data(folder, last=1), tmp_path, CPU, until=1e12, workers=0)
+    with pytest.raises(ConfigError, match=r"made with rate 0.0001, now 0.0002; say the same"):
+        second.resume(tmp_path / "checkpoint.pt", CPU)
+    second.settings = dict(first.settings)
+    second.resume(tmp_path / "checkpoint.pt", CPU)
+    assert second.step == 1
+
+
+def test_two_processes_do_not_train_one_run(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train_prior", "--photographs", str(folder), "--into", str(tmp_path)])
+    with locked(tmp_path):
+        assert train_prior.main() == 1
+    assert "works on" in capsys.readouterr().err and not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_the_exported_weights_are_the_average_not_the_last(folder, tmp_path):

@@ -1,23 +1,30 @@
 """Which callables a configuration may name.
 
-Configuration files are shared, and a `_target_` runs code. So it may name callables of safari_bench, and of modules
-that the user allows on the command line. Launchers start their workers with the same environment, which holds the list.
+Configuration files are shared, and a `_target_` runs code. So it may name what safari_bench offers for configuration:
+classes of a few rooms, and the functions `load` of priors. It may name callables of other modules after --allow MODULE,
+or if an installed package declares the module as an entry point of the group safari_bench. Launchers start their
+workers with the same environment, which holds the list.
 """
 
 import difflib
+import inspect
 import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Any
 
 from safari_bench.errors import ConfigError
 
-__all__ = ["find", "opened", "refuse_foreign", "refuse_foreign_plugins"]
+__all__ = ["find", "opened", "refuse_foreign", "refuse_foreign_plugins", "refuse_interpolations"]
 
 _VARIABLE = "SAFARI_BENCH_ALLOW"
 _OURS = "safari_bench"
+#: rooms of safari_bench whose classes configurations are made of; the others start programs and write files
+_ROOMS = ("data", "fidelity", "loggers", "metrics", "operators", "priors", "samplers")
 #: what Hydra's own options name
 _PLUGINS = ("hydra._internal.core_plugins", "hydra_plugins", "optuna.samplers")
 
@@ -44,8 +51,23 @@ def opened(modules: Sequence[str]) -> Iterator[None]:
 
 
 def _allowed(name: str, others: Sequence[str] = ()) -> bool:
-    modules = (_OURS, *filter(None, os.environ.get(_VARIABLE, "").split(",")), *others)
+    modules = (_OURS, *filter(None, os.environ.get(_VARIABLE, "").split(",")), *_installed(), *others)
     return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Modules that installed packages open."""
+    return tuple(entry.module for entry in entry_points(group=_OURS))
+
+
+def _offered(found: Callable[..., Any], home: str) -> bool:
+    """Whether a callable of safari_bench is there to be configured; those of other modules are all."""
+    if not home.startswith(f"{_OURS}."):
+        return True
+    if home.split(".")[1] not in _ROOMS:
+        return False
+    return not issubclass(found, BaseException) if inspect.isclass(found) else found.__name__ == "load"
 
 
 def refuse_foreign(node: Any, path: str = "", others: Sequence[str] = ()) -> None:
@@ -91,6 +113,8 @@ def find(name: Any, path: str, others: Sequence[str] = ()) -> Callable[..., Any]
         raise ConfigError(f"{where}: {name} lacks what its base class asks for: {', '.join(missing)}; write them")
     if not _allowed(home, others):
         raise _foreign(where, f"{name}, which is of {home}", home)
+    if not _offered(found, home):
+        raise ConfigError(f"{where}: got {name}, expected a class of {_OURS}.{{{','.join(_ROOMS)}}}, or a prior's load")
     return found  # type: ignore[no-any-return]
 
 
@@ -110,35 +134,79 @@ def _meant(name: str) -> str:
     return f"; did you mean {owner}.{close[0]}?" if close else ""
 
 
-def refuse_foreign_plugins(hydra: Mapping[str, Any]) -> None:
-    """Look at what Hydra itself would call before any job: callbacks, plugins, and the classes of its logging.
-
-    Args:
-        hydra: the node of that name, resolved as far as it can be.
+def refuse_interpolations(node: Any, path: str = "") -> None:
+    """Look for text that would be looked up again when objects are built, though a configuration is resolved by then.
 
     Raises:
-        ConfigError: see `refuse_foreign`; also an env_set of this suite's own variables.
+        ConfigError: a value, or a key, holds "${".
     """
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            refuse_interpolations(str(key), path)
+            refuse_interpolations(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(node, list | tuple):
+        for number, value in enumerate(node):
+            refuse_interpolations(value, f"{path}.{number}")
+    elif isinstance(node, str) and "${" in node:
+        raise ConfigError(
+            f"{path}: got {node!r}, expected a value without ${{; refer to other keys without a backslash"
+        )
+
+
+def refuse_foreign_plugins(hydra: Mapping[str, Any], shipped: Mapping[str, Any], typed: Sequence[str]) -> None:
+    """Look at what Hydra itself would call, set or write before any job.
+
+    Args:
+        hydra: the node of that name, with callbacks, launcher and sweeper resolved.
+        shipped: the same of a configuration that nobody changed.
+        typed: the command line's overrides.
+
+    Raises:
+        ConfigError: see `refuse_foreign`; something else than launcher, sweeper and callbacks is changed; or a file
+            writes lines of a cluster's job script.
+    """
+    if not isinstance(hydra.get("callbacks") or {}, Mapping):
+        raise ConfigError(f"hydra.callbacks: got {hydra['callbacks']!r}, expected a callback by its name")
     refuse_foreign(hydra.get("callbacks"), "hydra.callbacks")
     for key in ("launcher", "sweeper"):
         refuse_foreign(hydra.get(key), f"hydra.{key}", _PLUGINS)
     search = (hydra.get("sweeper") or {}).get("custom_search_space")
     if search:
         find(search, "hydra.sweeper.custom_search_space")
-    for key in ("job_logging", "hydra_logging"):
-        _refuse_factories(hydra.get(key), f"hydra.{key}")
-    for variable in (hydra.get("job") or {}).get("env_set") or {}:
-        if str(variable).startswith(("SAFARI_BENCH", "PYTHON", "LD_")):
-            raise ConfigError(f"hydra.job.env_set.{variable}: a configuration must not set this; set it in your shell")
+    for key in (hydra.get("sweeper") or {}).get("params") or {}:
+        if str(key).lstrip("+~").startswith("hydra"):
+            raise ConfigError(f"hydra.sweeper.params.{key}: a sweep must not vary Hydra's own settings")
+    verbose = hydra.get("verbose")
+    if not isinstance(verbose, bool | str) and not all(isinstance(name, str) for name in verbose or [None]):
+        raise ConfigError(f"hydra.verbose: got {verbose!r}, expected true, false, or names of loggers")
+    for key in _FIXED:
+        if (got := _at(hydra, key)) != _at(shipped, key):
+            raise ConfigError(
+                f"hydra.{key}: got {got}; a configuration must not change this. Set environment variables in your "
+                "shell, and the run folder with output=FOLDER and name=NAME"
+            )
+    _refuse_scripts(hydra.get("launcher") or {}, typed)
 
 
-def _refuse_factories(node: Any, path: str) -> None:
-    """logging.config calls what "()" and "class" name, and looks up "ext://" names."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            foreign = key == "class" and not str(value).startswith(("logging.", "colorlog."))
-            if key == "()" and not str(value).startswith("colorlog."):
-                foreign = True
-            if foreign:
-                raise ConfigError(f"{path}.{key}: got {value}, expected a class of Python's logging")
-            _refuse_factories(value, f"{path}.{key}")
+#: of Hydra's node: what sets the environment, what loggers call, and where files are written
+_FIXED = (
+    *("job_logging", "hydra_logging", "env", "run", "sweep", "output_subdir"),
+    *("job.name", "job.chdir", "job.env_set", "job.env_copy"),
+)
+#: of a launcher: what becomes lines of the script that a cluster runs
+_SCRIPTS = ("setup", "additional_parameters", "srun_args")
+
+
+def _at(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _refuse_scripts(launcher: Mapping[str, Any], typed: Sequence[str]) -> None:
+    for key, value in launcher.items():
+        where = f"hydra.launcher.{key}"
+        if key in _SCRIPTS and value and not any(word.lstrip("+").startswith(where) for word in typed):
+            raise ConfigError(f"{where}: got {value}; a file must not set this, for it runs commands; type it")
+        if isinstance(value, str) and "\n" in value:
+            raise ConfigError(f"{where}: got {value!r}, expected one line")

@@ -16,13 +16,14 @@ from safari_bench import NUMBERS, __version__, machine
 from safari_bench.cli import settings
 from safari_bench.cli.precision import set_layout, set_precision
 from safari_bench.cli.schema import ConfigError, check, checked_loggers, root
+from safari_bench.cli.tasks import task_of
+from safari_bench.cli.unread import unread
 from safari_bench.data import Dataset
 from safari_bench.ledger import run_id
 from safari_bench.loggers import LoggerError
 from safari_bench.metrics import Suite
-from safari_bench.operators import make_noise
 from safari_bench.priors.unet import PriorError
-from safari_bench.runner import Job, Logger, Task
+from safari_bench.runner import Job, Logger
 from safari_bench.samplers import Degraded, Sampler
 
 __all__ = ["dataset_of", "device_of", "jobs", "limit", "loggers_of", "prior_of", "refused", "suite_of"]
@@ -49,9 +50,13 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
             f"sampler._target_: {arguments['_target_']} makes a {type(sampler).__name__}, expected a Sampler; derive "
             "its class from safari_bench.samplers.Sampler"
         )
+    refused("sampler", lambda: sampler.fits(denoiser.schedule))
+    dataset = dataset_of(values["dataset"])
+    for line in unread(values):
+        _say(line)
     shared: dict[str, Any] = dict(
-        dataset=dataset_of(values["dataset"]),
-        task=refused("task", lambda: _task(values["task"])),
+        dataset=dataset,
+        task=refused("task", lambda: task_of(values["task"], dataset.image_shape)),
         denoiser=denoiser,
         metrics=suite_of(values["metrics"]),
         seed=values["seed"],
@@ -116,10 +121,10 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 
 def limit(compute: Mapping[str, Any]) -> None:
-    """Refuse counts that are too small, and set the number of threads."""
-    for key, least in (("batch_size", 0), ("workers", 0), ("threads", 0)):
-        if compute[key] < least:
-            raise ConfigError(f"compute.{key}: got {compute[key]}, expected at least {least}")
+    """Refuse counts that are too small or too large, and set the number of threads."""
+    for key, most in (("batch_size", 100_000), ("workers", 1000), ("threads", 1000)):
+        if not 0 <= compute[key] <= most:
+            raise ConfigError(f"compute.{key}: got {compute[key]}, expected a whole number from 0 to {most}")
     if compute["threads"]:
         torch.set_num_threads(compute["threads"])
 
@@ -207,17 +212,6 @@ def suite_of(node: Mapping[str, Any]) -> Suite:
 @cache
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _task(values: Mapping[str, Any]) -> Task:
-    noise = {key: values[key] for key in ("sigma", "sigma_range", "rate", "fraction", "quality", "bits")}
-    return Task(
-        name=values["name"],
-        operator=instantiate(values["operator"], _partial_=True, _convert_="all"),
-        noise=make_noise(values["noise"], **noise),
-        sigma=values["sigma"],
-        sigma_range=values["sigma_range"],
-    )
 
 
 def device_of(name: str) -> torch.device:

@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -17,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from safari_bench import __version__, machine
 from safari_bench.cli.compose import dataset_of, device_of, prior_of
-from safari_bench.cli.schema import ConfigError, check, register, root
+from safari_bench.cli.composing import composed
+from safari_bench.cli.schema import ConfigError, check, root
 from safari_bench.data import DataError, TooFew
 from safari_bench.metrics.weights import BACKBONES, WeightsError, find
 from safari_bench.priors.unet import PriorError, UNetPrior
@@ -36,21 +36,19 @@ def examine(words: Sequence[str]) -> int:
     Raises:
         HydraException: a word makes no configuration.
     """
-    register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        if any(word.startswith(_WEIGHTS) for word in words) and not any(word.startswith("metrics=") for word in words):
-            words = ["metrics=perceptual", *words]  # the scores that have weights, as for `safari-bench weights`
-        values = check(hydra.compose("config", overrides=list(words)))
-        device = device_of(values["compute"]["device"])
-        print(f"safari_bench {__version__}, python {platform.python_version()}, torch {torch.__version__}")
-        _machine(device)
-        _section("packages", (_package(name, use) for name, use in _OPTIONAL.items()))
-        _section("weights", (_backbone(name, values["metrics"].get("weights_dir")) for name in BACKBONES))
-        priors = {name: _prior(name, words, device) for name in _options("prior")}
-        _section("priors", (f"{name}: {said}" for name, (_, said) in priors.items()))
-        datasets = {name: _dataset(name, words) for name in _options("dataset")}
-        _section("datasets", (f"{name}: {said}" for name, (_, said) in datasets.items()))
-        _section("overlays", _overlays({n for n, (ok, _) in priors.items() if ok}, words))
+    if any(word.startswith(_WEIGHTS) for word in words) and not any(word.startswith("metrics=") for word in words):
+        words = ["metrics=perceptual", *words]  # the scores that have weights, as for `safari-bench weights`
+    values = check(composed(words))
+    device = device_of(values["compute"]["device"])
+    print(f"safari_bench {__version__}, python {platform.python_version()}, torch {torch.__version__}")
+    _machine(device)
+    _section("packages", (_package(name, use) for name, use in _OPTIONAL.items()))
+    _section("weights", (_backbone(name, values["metrics"].get("weights_dir")) for name in BACKBONES))
+    priors = {name: _prior(name, words, device) for name in _options("prior")}
+    _section("priors", (f"{name}: {said}" for name, (_, said) in priors.items()))
+    datasets = {name: _dataset(name, words) for name in _options("dataset")}
+    _section("datasets", (f"{name}: {said}" for name, (_, said) in datasets.items()))
+    _section("overlays", _overlays({n for n, (ok, _) in priors.items() if ok}, words))
     return 0
 
 
@@ -90,8 +88,7 @@ def _options(group: str) -> list[str]:
 
 def _node(group: str, name: str, words: Sequence[str]) -> dict[str, Any]:
     own = [word for word in words if word.startswith(f"{group}.")] if f"{group}={name}" in words else []
-    cfg = hydra.compose("config", overrides=[f"{group}={name}", *own])
-    return dict(check(cfg)[group])
+    return dict(check(composed([f"{group}={name}", *own]))[group])
 
 
 def _prior(name: str, words: Sequence[str], device: torch.device) -> tuple[bool, str]:

@@ -55,11 +55,13 @@ class JobReport:
         file: where it stands; rewritten whenever a cell ends.
         label: prefix of everything the job prints, e.g. "[3/27] ".
         logs: the folder for details of failures, one file a cell.
+        attempts: how often it was begun, this time included.
     """
 
     file: Path
     label: str
     logs: Path
+    attempts: int = 1
     endings: list[Ending] = field(default_factory=list)
 
     def note(self, found: Ending) -> None:
@@ -88,7 +90,7 @@ class JobReport:
     def write(self, ended: bool) -> None:
         """Write the report as it is now."""
         endings = [asdict(found) for found in self.endings]
-        write_atomic(self.file, json.dumps({"ended": ended, "endings": endings}).encode())
+        write_atomic(self.file, json.dumps({"ended": ended, "attempts": self.attempts, "endings": endings}).encode())
 
     def _log(self, cell: str, lines: Sequence[str]) -> str:
         make_folder(self.logs)

@@ -4,20 +4,22 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.utils import instantiate
 from tqdm import tqdm
 
 from safari_bench import NUMBERS
+from safari_bench.cli.compose import device_of
+from safari_bench.cli.composing import composed
 from safari_bench.cli.exact_schema import ExactConfig, MethodConfig, SectionConfig, load
-from safari_bench.cli.schema import ConfigError, check, register, root, unknown_key
+from safari_bench.cli.schema import ConfigError, check, unknown_key
 from safari_bench.exact.bound import psi_bound
 from safari_bench.exact.convergence import orders
 from safari_bench.exact.gaussian_scores import GaussianTruth
@@ -30,7 +32,7 @@ from safari_bench.exact.small_mixture import small_mixture
 from safari_bench.exact.study import collect, run, work
 from safari_bench.exact.trial import Draw, Trial, from_gaussian, from_mixture
 from safari_bench.fidelity import Fidelity
-from safari_bench.ledger import make_folder, write_atomic
+from safari_bench.ledger import locked, make_folder, write_atomic
 from safari_bench.priors import gaussian, mixture_file
 from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.priors.mixture import MixturePrior
@@ -49,10 +51,17 @@ def exact(arguments: Sequence[str]) -> int:
 
     Raises:
         ConfigError: a key or a name does not exist, or an argument is not key=value.
+        CellBusy: another process computes this study.
     """
     config = load(arguments)
+    device_of(config.device)  # said before anything is computed
     folder = Path(config.output) / config.name
     make_folder(folder)
+    with locked(folder) if config.compute else nullcontext():
+        return _exact(config, arguments, folder)
+
+
+def _exact(config: ExactConfig, arguments: Sequence[str], folder: Path) -> int:
     missing = 0
     if config.compute or (folder / "rows").is_dir():
         planned = sections(config)
@@ -208,10 +217,9 @@ def _operator(task: str, size: int, differing: Mapping[str, Any]) -> dict[str, A
     return node
 
 
+@lru_cache(maxsize=256)
 def _composed(*overrides: str) -> dict[str, Any]:
-    register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        return check(hydra.compose("config", overrides=["settings=paper", *overrides]))
+    return check(composed(["settings=paper", *overrides]))
 
 
 def _psi(config: ExactConfig) -> Iterator[tuple[dict[str, str], Trial, Fidelity]]:

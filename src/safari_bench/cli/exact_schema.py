@@ -1,12 +1,17 @@
 """What experiments/exact.yaml may say, and how it is read."""
 
+import inspect
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from beartype.door import is_bearable
 from omegaconf import MISSING, OmegaConf
+from yaml import YAMLError
 
 from safari_bench.cli.schema import ConfigError, root, unknown_key
+from safari_bench.ranges import Range, hints_of
 
 __all__ = ["BoundConfig", "ExactConfig", "MethodConfig", "OrdersConfig", "SectionConfig", "TuneConfig", "load"]
 
@@ -129,14 +134,56 @@ def load(arguments: Sequence[str] = ()) -> ExactConfig:
     if bare:
         raise ConfigError(f"safari-bench exact takes key=value, got {bare[0]}; e.g. max_steps=30")
     base = OmegaConf.merge(OmegaConf.structured(ExactConfig), OmegaConf.load(root() / "experiments" / "exact.yaml"))
-    typed = OmegaConf.from_dotlist(list(arguments))
+    try:
+        typed = OmegaConf.from_dotlist(list(arguments))
+    except YAMLError as error:
+        raise ConfigError(f"{' '.join(arguments)}: a value is not YAML ({' '.join(str(error).split())})") from error
     wanted: Any = OmegaConf.merge(base, typed)
     if wanted.study and wanted.study not in wanted.studies:
         raise ConfigError(unknown_key(f"studies.{wanted.study}", list(wanted.studies)))
     differing = wanted.studies[wanted.study] if wanted.study else {}
     config: Any = OmegaConf.to_object(OmegaConf.merge(base, differing, typed))
+    _refuse_outside(config, "")
     for section in config.sections():
         for name in section.methods:
             if name not in config.methods:
                 raise ConfigError(unknown_key(f"methods.{name}", config.methods))
     return config  # type: ignore[no-any-return]
+
+
+_COUNT = Range(1, 100_000)
+#: what numbers of these names may be, also in lists; a number of another name must be finite
+_RANGES = {
+    **dict.fromkeys(
+        ("samples", "tuning_samples", "tuning_images", "exact_draws", "draws", "steps", "max_steps"), _COUNT
+    ),
+    **dict.fromkeys(("calls", "up_to", "pixels"), _COUNT),
+    "size": Range(8, 1024),
+    "processes": Range(1, 1000),
+    "times": Range(0, 999),
+    "sigma_y": Range(0, 100),
+    "gammas": Range(0, 100, above=True),
+    "seed": Range(0, 2**63),
+}
+
+
+def _refuse_outside(node: Any, path: str) -> None:
+    """Raise ConfigError for a number outside its range, anywhere in the study."""
+    if is_dataclass(node):
+        hints = hints_of(type(node))
+        for item in fields(node):
+            if item.name == "size" and not getattr(node, "tasks", True):
+                continue  # a section without tasks has none
+            value, where = getattr(node, item.name), f"{path}.{item.name}".lstrip(".")
+            if not is_bearable(value, hints[item.name]):
+                raise ConfigError(f"{where}: got {value!r}, expected {inspect.formatannotation(hints[item.name])}")
+            if value == [] and item.name in ("values", "times", "gammas") and getattr(node, "tasks", True):
+                raise ConfigError(f"{where}: got an empty list, expected at least one number")
+            _refuse_outside(value, where)
+    elif isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            _refuse_outside(value, f"{path}.{key}")
+    elif isinstance(node, int | float) and not isinstance(node, bool):
+        name = next(part for part in reversed(path.split(".")) if not part.isdigit())
+        if node not in (allowed := _RANGES.get(name, Range(-math.inf, math.inf))):
+            raise ConfigError(f"{path}: got {node}, expected {allowed}")

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from safari_bench.cli.conf import root
+from safari_bench.cli.composing import composed
 from safari_bench.cli.overrides import jobs
 from safari_bench.cli.schema import unknown_key
 from safari_bench.errors import ConfigError
@@ -83,9 +82,8 @@ def _known_keys(parent: str, words: Sequence[str]) -> list[str]:
     """The keys beside a misspelt one, from composing the rest of the command line."""
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-            cfg: Any = hydra.compose("config", overrides=list(words))
-            node = OmegaConf.select(cfg, parent) if parent else cfg
-            return [str(key) for key in node] if isinstance(node, DictConfig) else []
-    except (HydraException, OmegaConfBaseException):
+        cfg: Any = composed(words)
+        node = OmegaConf.select(cfg, parent) if parent else cfg
+        return [str(key) for key in node] if isinstance(node, DictConfig) else []
+    except (HydraException, OmegaConfBaseException, ConfigError):
         return []

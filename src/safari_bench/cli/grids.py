@@ -5,12 +5,11 @@ from itertools import product
 from math import prod
 from typing import Any
 
-import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from safari_bench.cli.schema import register, root
+from safari_bench.cli.composing import composed, refuse_values
 
 __all__ = ["configurations", "count", "grid"]
 
@@ -36,15 +35,15 @@ def configurations(words: Sequence[str]) -> Iterator[DictConfig]:
     Raises:
         HydraException: a word makes no configuration.
     """
-    register()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        fixed = [word for word in words if not any(o.is_sweep_override() for o in grid(None, [word]))]
-        params = hydra.compose("config", overrides=fixed, return_hydra_config=True).hydra.sweeper.params
-        axes = [
-            [f"{str(o.input_line).split('=', 1)[0]}={value}" for value in o.sweep_string_iterator()]
-            if o.is_sweep_override()
-            else [str(o.input_line)]
-            for o in grid(params, words)
-        ]
-        for combination in product(*axes):
-            yield hydra.compose("config", overrides=list(combination))
+    refuse_values(words)
+    deleted = [word for word in words if "=" not in word]
+    fixed = [word for word in words if not any(o.is_sweep_override() for o in grid(None, [word]))]
+    params = composed(fixed, whole=True).hydra.sweeper.params
+    axes = [
+        [f"{str(o.input_line).split('=', 1)[0]}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in grid(params, words)
+    ]
+    for combination in product(*axes):
+        yield composed([*combination, *deleted])

@@ -4,24 +4,28 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from safari_bench.cli import allow, grids, overrides, sweeps
+from safari_bench.cli import grids, overrides, sweeps
 from safari_bench.cli.compose import loggers_of
+from safari_bench.cli.composing import refuse_values
+from safari_bench.cli.examining import examined
 from safari_bench.cli.progress import shown
 from safari_bench.cli.running import FAILED, run
-from safari_bench.cli.schema import register, root
+from safari_bench.cli.schema import root
 from safari_bench.cli.tables import kept_when_interrupted, tabulate
 from safari_bench.cli.words import wide
-from safari_bench.errors import SafariBenchError
+from safari_bench.errors import ConfigError, SafariBenchError
 
 __all__ = ["launch"]
 
@@ -40,11 +44,14 @@ def launch(args: Namespace, function: Callable[[DictConfig], Any] = run) -> int:
     FAILED.clear()
     with wide(args) as words:
         if _shows(args):
+            refuse_values(words)
+            if args.multirun:
+                raise ConfigError("--cfg and --info show one configuration; leave out -m")
             _hydra([*_flags(args), *words], function)
             return 0
         if args.multirun:
             words = overrides.bind(words)
-        cfg = _examined(words)
+        cfg = examined(words)
         if args.multirun or cfg.hydra.mode is RunMode.MULTIRUN:
             return _sweep(["--multirun", *words], cfg, function)
         _one(words, function)
@@ -59,36 +66,7 @@ def _flags(args: Namespace) -> list[str]:
     """Those that show a configuration instead of running it."""
     named = [("--cfg", args.cfg), ("--package", args.package), ("--info", args.info)]
     found = [f"{flag}={value}" for flag, value in named if value]
-    return found + ["--resolve"] * args.resolve + ["--multirun"] * args.multirun
-
-
-def _examined(words: Sequence[str]) -> DictConfig:
-    """The configuration of the first job, after a look at every choice of a group that is swept over.
-
-    Raises:
-        HydraException, OmegaConfBaseException: words make no configuration.
-        ConfigError: Hydra would call something that is not allowed.
-    """
-    register()
-    found = []
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(root() / "conf")):
-        for job in overrides.choices(words):
-            cfg = hydra.compose("config", overrides=job, return_hydra_config=True)
-            allow.refuse_foreign_plugins({key: _plain(cfg.hydra[key]) for key in cfg.hydra})
-            plain = _plain(cfg)
-            allow.refuse_foreign({key: value for key, value in plain.items() if key != "hydra"})
-            found.append(cfg)
-    return found[0]
-
-
-def _plain(node: Any) -> Any:
-    """Resolved where that is possible: what Hydra fills in later is no `_target_`."""
-    if not OmegaConf.is_config(node):
-        return node
-    try:
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
-    except OmegaConfBaseException:
-        return OmegaConf.to_container(node, resolve=False, throw_on_missing=False)
+    return found + ["--resolve"] * args.resolve
 
 
 def _hydra(words: Sequence[str], function: Callable[[DictConfig], Any]) -> None:
@@ -121,7 +99,7 @@ def _sweep(words: Sequence[str], cfg: DictConfig, function: Callable[[DictConfig
     parallel = cfg.hydra.launcher.get("_target_") != _ALONE
     try:
         with kept_when_interrupted(folder), shown() if parallel else nullcontext():  # alone, jobs print it themselves
-            _hydra(words, function)
+            (_hydra if "n_trials" in cfg.hydra.sweeper else _rounds)(words, function)  # draws depend on all jobs before
         interrupted = False
     except (HydraException, OmegaConfBaseException):
         sweeps.abandon()
@@ -136,6 +114,23 @@ def _sweep(words: Sequence[str], cfg: DictConfig, function: Callable[[DictConfig
             code = max(code, _tables(folder))
         code = max(code, sweeps.finish())
     return max(code, int(any(FAILED)))
+
+
+def _rounds(words: Sequence[str], function: Callable[[DictConfig], Any]) -> None:
+    """The jobs of a sweep. Where one kills its worker, joblib ends all: those that have not ended are begun again."""
+    while True:
+        try:
+            return _hydra(words, function)
+        except BrokenProcessPool as error:
+            sweep = sweeps.current()
+            if sweep is None or not sweep.unfinished():
+                raise
+            GlobalHydra.instance().clear()
+            print(f"a worker died ({_first_line(error)}); beginning again what has not ended", file=sys.stderr)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _tables(folder: Path) -> int:

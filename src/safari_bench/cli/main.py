@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from safari_bench.cli import verbs
+from safari_bench.cli.signals import ended_like_ctrl_c
 from safari_bench.errors import SafariBenchError
 
 __all__ = ["main"]
@@ -17,6 +18,11 @@ _HELP = {"-h", "--help"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with ended_like_ctrl_c():
+        return _ended(words)
+
+
+def _ended(words: list[str]) -> int:
     try:
         if _HELP & set(words) and (words[0].startswith(("-", "~")) or "=" in words[0]):
             from safari_bench.cli.help import page

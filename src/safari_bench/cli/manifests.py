@@ -6,7 +6,8 @@ from omegaconf import DictConfig
 
 from safari_bench.cli.compose import dataset_of
 from safari_bench.cli.schema import ConfigError, check
-from safari_bench.data import Dataset, Manifest, Pictures, write_manifest
+from safari_bench.data import Dataset, Manifest, Pictures, manifest_csv
+from safari_bench.ledger import make_folder, write_atomic
 
 __all__ = ["check_manifest", "make_manifest"]
 
@@ -18,12 +19,18 @@ def make_manifest(cfg: DictConfig, path: Path) -> None:
         ConfigError: the file exists; see also `schema.check`.
         DataError: an image cannot be read.
     """
-    if path.exists():
-        raise ConfigError(f"{path} is there already; name another file, or say safari-bench manifest --check {path}")
+    _refuse_old(path)
     dataset = _dataset(cfg)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_manifest(dataset, path)
+    text = manifest_csv(dataset)
+    make_folder(path.parent)
+    _refuse_old(path)  # hashing takes a while, and another process may have written it
+    write_atomic(path, text.encode())
     print(f"{path}: {len(dataset.records())} images of {dataset.name}; use it with dataset.manifest={path}")
+
+
+def _refuse_old(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise ConfigError(f"{path} is there already; name another file, or say safari-bench manifest --check {path}")
 
 
 def check_manifest(cfg: DictConfig, path: Path) -> bool:

@@ -1,10 +1,8 @@
 """One job of the command line: the cells of one configuration, what is said of them, and their tables."""
 
 import math
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -14,12 +12,13 @@ from safari_bench.cli import sweeps
 from safari_bench.cli.compose import jobs
 from safari_bench.cli.endings import JobReport
 from safari_bench.cli.schema import register
+from safari_bench.cli.signals import Interrupt, die_with_parent
 from safari_bench.cli.tables import kept_when_interrupted, scores_of, write
 from safari_bench.cli.tuning import objective
 from safari_bench.ledger import CellBusy
 from safari_bench.runner import Outcome, run_cell
 
-__all__ = ["FAILED", "Interrupt", "run"]
+__all__ = ["FAILED", "run"]
 
 register()  # the processes of a launcher import this module and compose a configuration, but never call main
 
@@ -27,29 +26,9 @@ register()  # the processes of a launcher import this module and compose a confi
 FAILED: list[int] = []
 
 
-class Interrupt:
-    """The first Ctrl-C lets what is in hand finish, the second one drops it."""
-
-    def __init__(self, saved: str) -> None:
-        self.requested = False
-        self._saved = saved
-
-    def __enter__(self) -> "Interrupt":
-        self._before = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        print(f"\nstopping after {self._saved}; Ctrl-C again drops it", file=sys.stderr)
-
-
 def run(cfg: DictConfig) -> float | None:
     """One job: the cells of one configuration. In a sweep it returns what a sweeper that learns is to make small."""
+    die_with_parent()
     sweep = sweeps.current()
     if sweep is None or HydraConfig.get().mode is not RunMode.MULTIRUN:
         folder = Path(cfg.output) / cfg.name
@@ -61,6 +40,8 @@ def run(cfg: DictConfig) -> float | None:
         return None
     value = math.inf
     with sweep.job(HydraConfig.get().job.num) as report:
+        if report is None:
+            return value  # told already, before a worker died
         outcome = _cells(cfg, report)[-1]
         if outcome and "direction" in HydraConfig.get().sweeper:
             metric, value = objective(cfg.objective, outcome.folder)

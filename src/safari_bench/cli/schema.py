@@ -6,10 +6,11 @@ therefore binds every `_target_` node to the signature it will be called with, n
 
 import difflib
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, get_type_hints
+from typing import Any, get_args
 
 from beartype.door import is_bearable
 from hydra.core.config_store import ConfigStore
@@ -18,6 +19,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from safari_bench.cli import allow, settings
 from safari_bench.cli.conf import root
 from safari_bench.errors import ConfigError
+from safari_bench.ranges import hints_of, outside
 
 __all__ = ["Config", "ConfigError", "check", "checked_loggers", "register", "root"]
 
@@ -139,14 +141,23 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     for key in cfg:
         if key not in Config.__dataclass_fields__:
             raise ConfigError(unknown_key(str(key), Config.__dataclass_fields__))
+    for path, kind in (("", Config), ("task", TaskConfig), ("guidance", GuidanceConfig), ("compute", ComputeConfig)):
+        node = cfg[path] if path else cfg
+        if gone := sorted(set(kind.__dataclass_fields__) - set(node or {})):
+            raise ConfigError(f"{f'{path}.' if path else ''}{gone[0]} has no value; leave out what takes it away")
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]} has no value; give one on the command line: {missing[0]}=...")
     values: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     allow.refuse_foreign(values)
+    allow.refuse_interpolations(values)
+    if values["settings"] not in (known := (settings.TUNED, settings.PAPER, *settings.files())):
+        raise ConfigError(f"settings: got {values['settings']}, expected one of {', '.join(known)}")
     values["sampler"].pop("about", None)  # what tables read from the file; no argument, and not part of the run id
-    for group in ("dataset", "prior", "sampler", "metrics"):
+    for group in ("guidance", "dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
+        if group in ("prior", "sampler") and not isinstance(name := values[group].get("name"), str):
+            raise ConfigError(f"{group}.name: got {name!r}, expected a word, e.g. {group}.name=mine")
     values["logger"] = checked_loggers(values["logger"])
     values["task"]["operator"] = _checked_node("task.operator", values["task"]["operator"])
     return dict(values)
@@ -158,6 +169,7 @@ def checked_loggers(node: Any) -> dict[str, Any]:
     Raises:
         ConfigError: see `check`.
     """
+    allow.refuse_foreign(node, "logger")
     return {key: _checked_node(f"logger.{key}", value) for key, value in node.items() if value}
 
 
@@ -171,13 +183,17 @@ def unknown_key(key: str, known: Mapping[str, Any] | list[str], where: str = "")
     return f"no such key: {key}{hint}\nkeys of {owner}: {', '.join(names) or 'none'}"
 
 
-def _checked_node(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_node(path: str, node: Any) -> dict[str, Any]:
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(f"{path}: got {node!r}, expected values with a _target_; choose an option: {path}=NAME")
+    if reserved := sorted(key for key in node if str(key).startswith("_") and key != "_target_"):
+        raise ConfigError(f"{path}.{reserved[0]}: configurations have no such key; leave it out")
     target = allow.find(node["_target_"], path)
     function = target.__init__ if inspect.isclass(target) else target
-    parameters, hints = inspect.signature(target).parameters, get_type_hints(function)
+    parameters, hints = inspect.signature(target).parameters, hints_of(function)
     checked = dict(node)
     for key, value in node.items():
-        if key.startswith("_") or key == "name":
+        if key in ("_target_", "name"):
             continue
         if key not in parameters:
             raise ConfigError(unknown_key(f"{path}.{key}", dict(parameters)))
@@ -185,9 +201,23 @@ def _checked_node(path: str, node: Mapping[str, Any]) -> dict[str, Any]:
             checked[key] = _checked_node(f"{path}.{key}", value)
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             checked[key] = [_checked_node(f"{path}.{key}.{i}", item) for i, item in enumerate(value)]
-        elif key in hints and not is_bearable(value, hints[key]):
-            if type(value) is not int or not is_bearable(float(value), hints[key]):
-                expected = inspect.formatannotation(hints[key])
-                raise ConfigError(f"{path}.{key}: got {value!r} ({type(value).__name__}), expected {expected}")
-            checked[key] = float(value)
+        elif key in hints:
+            checked[key] = _typed(f"{path}.{key}", value, hints[key])
     return checked
+
+
+def _typed(path: str, value: Any, hint: Any) -> Any:
+    """The value as an argument of this type: whole numbers are made floats where a float is expected."""
+    fits = is_bearable(value, hint) and (not isinstance(value, bool) or _takes_bool(hint))
+    if not fits:
+        if type(value) is not int or abs(value) > 2**53 or not is_bearable(float(value), hint):
+            expected = re.sub(r"(?:typing\.)?Annotated\[(\w+), .*?\)\]", r"\1", inspect.formatannotation(hint))
+            raise ConfigError(f"{path}: got {value!r} ({type(value).__name__}), expected {expected}")
+        value = float(value)
+    if said := outside(value, hint):
+        raise ConfigError(f"{path}: got {value!r}, expected {said}")
+    return value
+
+
+def _takes_bool(hint: Any) -> bool:
+    return any(part in (bool, Any, object) for part in (hint, *get_args(hint)))

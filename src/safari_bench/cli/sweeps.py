@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safari_bench.cli.endings import FAILED, STATES, Ending, JobReport
+from safari_bench.cli.endings import DONE, FAILED, STATES, Ending, JobReport
 from safari_bench.cli.summary import print_summary
 from safari_bench.ledger import make_folder, write_atomic
 
 __all__ = ["Sweep", "abandon", "begin", "current", "finish"]
 
+#: a killed worker of joblib takes the others with it, so that a job may be begun again without any fault of its own
+_ATTEMPTS = 3
 _FOLDER = "SAFARI_BENCH_SWEEP"  # the environment variable that tells a launcher's processes where to report
 
 
@@ -41,15 +43,30 @@ class Sweep:
         return self.folder.parents[1]
 
     @contextmanager
-    def job(self, number: int) -> Iterator[JobReport]:
-        """The context a job runs in. An Exception ends the job, never the sweep."""
+    def job(self, number: int) -> Iterator[JobReport | None]:
+        """The context a job runs in. An Exception ends the job, never the sweep.
+
+        Gives None for a job that has ended, or that a worker died of too often; see `unfinished`.
+        """
         label = f"[{number + 1}/{self.total}] " if self.total else ""
-        report = JobReport(self.folder / f"{number}.json", label, self.run_folder / "failures")
+        before = self.reports().get(number, {"ended": False, "attempts": 0, "endings": []})
+        if before["ended"] or before["attempts"] >= _ATTEMPTS:
+            yield None
+            return
+        report = JobReport(self.folder / f"{number}.json", label, self.run_folder / "failures", before["attempts"] + 1)
+        report.endings += [Ending(**found) for found in before["endings"] if found["state"] == DONE]
+        report.write(ended=False)
         try:
             yield report
         except Exception as error:
             report.failed(f"job {number + 1}", f"job {number + 1}", error)
         report.write(ended=True)
+
+    def unfinished(self) -> bool:
+        """Whether another round of jobs, after a worker died, could end more of them."""
+        told = self.reports()
+        waiting = range(self.total or max(told, default=-1) + 1)
+        return any(n not in told or not (told[n]["ended"] or told[n]["attempts"] >= _ATTEMPTS) for n in waiting)
 
     def reports(self) -> dict[int, dict[str, Any]]:
         """What the jobs have reported until now, by their number."""

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from safari_bench.cli import settings
 from safari_bench.cli.schema import ConfigError, GuidanceConfig, root
-from safari_bench.ledger import Cell, flatten, make_folder, write_atomic
+from safari_bench.ledger import Cell, flatten, locked, make_folder, write_atomic
 from safari_bench.reports import Choice, choose, vocabulary
 
 __all__ = ["chosen", "difference", "found_with", "objective", "write"]
@@ -53,7 +53,7 @@ def found_with(run: Path) -> str:
     """
     paths = [path for path in sorted(run.glob("*/*/*/*/run.json")) if path.parts[-3] != vocabulary.MEASUREMENT]
     cells = [Cell.at(path.parent) for path in paths]
-    said = sorted({str(cell.run()["config"].get("objective", "haarpsi")) for cell in cells}) or ["haarpsi"]
+    said = sorted({str(cell.run().get("config", {}).get("objective", "haarpsi")) for cell in cells}) or ["haarpsi"]
     if len(said) > 1:
         raise ConfigError(
             f"{run}: cells have the objectives {' and '.join(said)}; say which: safari-bench tune RUN METRIC"
@@ -125,8 +125,14 @@ def write(path: Path, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> N
     """Put entries into a file of settings; its other entries stay.
 
     Raises:
-        LedgerError: it cannot be written.
+        LedgerError: it cannot be written, or another process writes into its folder.
     """
+    make_folder(path.parent)
+    with locked(path.parent):
+        _merge(path, found)
+
+
+def _merge(path: Path, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     held: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
     comment = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")] if held else []
     for task, entries in found.items():
@@ -137,7 +143,6 @@ def write(path: Path, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> N
         for sampler in sorted(held[task]):
             lines.append(f"  {sampler}:")
             lines += [f"    {key}: {_flow(value)}" for key, value in held[task][sampler].items()]
-    make_folder(path.parent)
     write_atomic(path, ("\n".join(lines) + "\n").encode())
 
 

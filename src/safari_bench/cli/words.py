@@ -48,7 +48,7 @@ def keys_of(args: Namespace) -> list[str]:
         ConfigError: a word is no key=value; --config-dir is not a folder.
     """
     for word in args.keys:
-        if "=" not in word and not word.startswith("~"):
+        if word.startswith("-") or ("=" not in word and not word.startswith("~")):  # after --, Hydra's own options
             raise ConfigError(f"got {word}, expected key=value, e.g. sampler=dps; see safari-bench --help")
     return [*_searchpath(args.config_dir), *args.keys]
 

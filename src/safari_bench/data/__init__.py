@@ -6,7 +6,7 @@ from safari_bench.data.contract import DataError, Dataset, Record, TooFew, diges
 from safari_bench.data.folder import Folder
 from safari_bench.data.leaves import Leaves, leaf_generator, leaf_picture
 from safari_bench.data.listing import safe_name
-from safari_bench.data.manifest import Manifest, write_manifest
+from safari_bench.data.manifest import Manifest, manifest_csv
 from safari_bench.data.photographs import Photographs
 from safari_bench.data.photos import Photos
 from safari_bench.data.pictures import Pictures
@@ -30,10 +30,10 @@ __all__ = [
     "from_uint8",
     "leaf_generator",
     "leaf_picture",
+    "manifest_csv",
     "read_image",
     "safe_name",
     "textures",
     "to_uint8",
     "whole_photographs",
-    "write_manifest",
 ]

@@ -39,7 +39,7 @@ class Ffhq(Pictures):
         size: side in pixels; larger files are reduced with Pillow's LANCZOS.
         n: how many, from the first of the split, or of the list; None for all of it.
         subset: text file with official ids of the split, one a line, # for comments, in the order to take them.
-        manifest: CSV file of `write_manifest` that the images must agree with.
+        manifest: CSV file, see `manifest_csv`, that the images must agree with.
     Raises:
         DataError: a picture of the first n is missing or there twice, or another argument is not as it should be.
     """
@@ -86,7 +86,7 @@ class ImageNet(Pictures):
         size: side in pixels.
         n: how many, from the first of the split or of the list; None for all.
         subset: text file with ids or file names to use, one a line, # for comments; see `listing.choose`.
-        manifest: CSV file of `write_manifest` that the images must agree with.
+        manifest: CSV file, see `manifest_csv`, that the images must agree with.
     Raises:
         DataError: too few pictures, one that is there twice, or another argument is not as it should be.
     """

@@ -23,7 +23,7 @@ class Folder(Pictures):
         n: how many, from the first; None for all.
         recipe: a key of `recipes.RECIPES`.
         subset: text file with the ids or relative paths to use, one a line, # for comments; see `listing.choose`.
-        manifest: CSV file of `write_manifest` that the images must agree with.
+        manifest: CSV file, see `manifest_csv`, that the images must agree with.
         name: of the dataset, in results and random streams.
     Raises:
         DataError: if the folder, or a file named here, is not as it should be.

@@ -17,6 +17,8 @@ __all__ = ["Leaves", "leaf_generator", "leaf_picture"]
 
 #: shorter sides leave no room for a shape between the smallest radius and the pixel
 _LEAST_SIDE = 16
+_MOST_SIDE, _MOST = 2048, 1_000_000
+_MOST_SIDE, _MOST = 2048, 1_000_000
 #: hashing fewer images takes a moment; a bar would only flicker
 _BAR_ABOVE = 200
 
@@ -40,13 +42,13 @@ class Leaves:
     def __init__(self, split: str = "test", size: int | Sequence[int] = 64, n: int = 24) -> None:
         self.split = check_split(split)
         sides = (size, size) if isinstance(size, int) else tuple(size)
-        if len(sides) != 2 or any(not isinstance(side, int) or side < _LEAST_SIDE for side in sides):
+        if len(sides) != 2 or any(not isinstance(side, int) or not _LEAST_SIDE <= side <= _MOST_SIDE for side in sides):
             raise DataError(
-                f"dataset.size: got {size!r}, expected an integer of at least {_LEAST_SIDE} or a pair "
-                "[height, width] of such; choose a larger size"
+                f"dataset.size: got {size!r}, expected an integer from {_LEAST_SIDE} to {_MOST_SIDE} or a pair "
+                "[height, width] of such"
             )
-        if not isinstance(n, int) or n < 1:
-            raise DataError(f"dataset.n: got {n!r}, expected an integer of at least 1; say how many leaves to make")
+        if not isinstance(n, int) or not 1 <= n <= _MOST:
+            raise DataError(f"dataset.n: got {n!r}, expected an integer from 1 to {_MOST}; say how many leaves to make")
         self.image_shape = (3, *sides)
         self._n = n
         self._hashes: dict[int, str] = {}

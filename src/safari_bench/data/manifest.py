@@ -7,26 +7,26 @@ from pathlib import Path
 
 from safari_bench.data.contract import DataError, Dataset, Record
 
-__all__ = ["Manifest", "write_manifest"]
+__all__ = ["Manifest", "manifest_csv"]
 
 _COLUMNS = ["id", "sha256", "recipe"]
 
 
-def write_manifest(dataset: Dataset, path: Path | str) -> None:
-    """Write id, pixel hash and recipe of every image of a dataset, in its order."""
+def manifest_csv(dataset: Dataset) -> str:
+    """Id, pixel hash and recipe of every image of a dataset, in its order, as the text of a manifest."""
     recipe = dataset.describe()["recipe"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     writer.writerows((record.id, record.sha256, recipe) for record in dataset.records())
-    Path(path).write_text(text.getvalue(), encoding="utf-8", newline="")
+    return text.getvalue()
 
 
 class Manifest:
     """What a manifest file promises.
 
     Args:
-        path: a file that `write_manifest` wrote.
+        path: a file with the text of `manifest_csv`.
     Raises:
         DataError: if the file cannot be read, has other columns, no row, or an id twice.
     """

@@ -30,7 +30,7 @@ class Pictures:
         split: what run.json says of it.
         images: (id, relative path) of the chosen images, in order.
         present: ids of all images in the folder, which a manifest is compared with.
-        manifest: CSV file of `write_manifest` that the images must agree with, or None.
+        manifest: CSV file, see `manifest_csv`, that the images must agree with, or None.
     Raises:
         DataError: if the manifest is not as it should be, or names other images.
     """

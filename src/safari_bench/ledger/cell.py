@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from safari_bench.ledger.rows import Row, amended, checked, finished, from_csv, 
 from safari_bench.ledger.run import SCHEMA, damaged, listing, read_run
 from safari_bench.ledger.spec import difference, run_id
 
-__all__ = ["Cell", "CellBusy"]
+__all__ = ["Cell", "CellBusy", "locked"]
 
 
 class Cell:
@@ -232,3 +232,12 @@ class Cell:
                 raise CellBusy(f"{self.folder}: {owner} works on this cell; wait for it, or stop it") from error
             raise unwritable(path, error) from error
         return descriptor
+
+
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Keeps other processes off a folder that holds something else than a cell, e.g. the rows of an exact study.
+
+    Raises:
+        CellBusy: another live process holds it.
+    """
+    return Cell(folder, ()).lock()

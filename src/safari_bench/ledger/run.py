@@ -26,10 +26,45 @@ def read_run(path: Path) -> dict[str, Any]:
         raise LedgerError(f"{path.parent}: no run.json, so no cell; name a folder that a run has made") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise damaged(path, repr(error)) from error
+    if why := _misshapen(run):
+        raise damaged(path, why)
     if schema != SCHEMA:
         remedy = "use the version of safari_bench that wrote it, or choose another name="
         raise LedgerError(f"{path}: schema {schema}, expected {SCHEMA}; {remedy}")
     return dict(run)
+
+
+#: what readers take for granted of a run.json, where it says it
+_SHAPE: dict[str, type | tuple[type, ...]] = {
+    "ids": list,
+    **dict.fromkeys(("spec", "config", "settings", "settings.values", "machine", "backbones"), dict),
+    **{f"{top}.{group}": dict for top in ("spec", "config") for group in ("dataset", "prior", "task", "sampler")},
+    **{f"{top}.task.operator": dict for top in ("spec", "config")},
+    **{f"spec.{group}.name": str for group in ("dataset", "prior", "task", "sampler")},
+    **dict.fromkeys(("spec.precision", "spec.task.noise", "spec.task.sigma_range", "config.objective"), str),
+    **dict.fromkeys(("settings.name", "settings.asked", "settings.file"), str),
+    **dict.fromkeys(("spec.task.sigma", "spec.seed", "spec.numbers"), (int, float)),
+}
+
+
+def _misshapen(run: Mapping[str, Any]) -> str:
+    """What is not as readers take it for granted; empty if all is."""
+    for key, kind in _SHAPE.items():
+        node: Any = run
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, dict) else None
+        if node is not None and not isinstance(node, kind):
+            return f"{key}: got {node!r}"[:200]
+        *parents, last = key.split(".")
+        if node is None and _holds_none(run, parents, last):
+            return f"{key}: got null"
+    return next((f"ids: got {image!r}" for image in run["ids"] if not isinstance(image, str)), "")
+
+
+def _holds_none(node: Any, parents: Sequence[str], last: str) -> bool:
+    for part in parents:
+        node = node.get(part) if isinstance(node, dict) else None
+    return isinstance(node, dict) and last in node
 
 
 def attach(folder: Path, name: str, values: Mapping[str, Any]) -> None:

@@ -81,14 +81,14 @@ class _Scaled(Noise):
     """A law with a standard deviation, stated on the scale ``range`` names.
 
     Raises:
-        ValueError: sigma is negative or not finite, or range is unknown.
+        ValueError: sigma is outside [0, 100], or range is unknown.
     """
 
     sigma: float
     range: Range
 
     def __post_init__(self) -> None:
-        expect(self, "sigma", 0 <= self.sigma < math.inf, "a finite number >= 0; for no noise choose the law none")
+        expect(self, "sigma", 0 <= self.sigma <= 100, "a number in [0, 100]; for no noise choose the law none")
         expect(self, "range", self.range in _WIDTH, f"one of {', '.join(_WIDTH)}: the image scale sigma is stated on")
 
     @property
@@ -136,13 +136,13 @@ class Poisson(Noise):
     ``sigma_y`` is the standard deviation at mid grey, sqrt(2 / (255 rate)).
 
     Raises:
-        ValueError: rate is not a finite positive number.
+        ValueError: rate is outside [1e-6, 1e6].
     """
 
     rate: float
 
     def __post_init__(self) -> None:
-        expect(self, "rate", 0 < self.rate < math.inf, "a finite number > 0; 255 rate photons make white")
+        expect(self, "rate", 1e-6 <= self.rate <= 1e6, "a number in [1e-6, 1e6]; 255 rate photons make white")
 
     @property
     def sigma_y(self) -> float:

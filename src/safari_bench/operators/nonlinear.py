@@ -23,15 +23,15 @@ class PhaseRetrieval(Operator):
         oversample: 0 pads nothing; 2 is the paper's value.
 
     Raises:
-        ValueError: oversample is negative or not finite.
+        ValueError: oversample is outside [0, 16].
     """
 
     image_like = False
 
     def __init__(self, image_shape: Sequence[int], streams: Streams, *, oversample: float = 2.0) -> None:
         super().__init__(image_shape, streams)
-        if not 0 <= oversample < float("inf"):
-            raise ValueError(f"PhaseRetrieval: got oversample {oversample}; expected a finite number >= 0, usually 2.")
+        if not 0 <= oversample <= 16:
+            raise ValueError(f"PhaseRetrieval: got oversample {oversample}; expected a number in [0, 16], usually 2.")
         _, h, w = self.image_shape
         self._pad = (int(oversample / 8 * w),) * 2 + (int(oversample / 8 * h),) * 2
 
@@ -52,13 +52,13 @@ class HighDynamicRange(Operator):
         scale: how much the scene exceeds the sensor's range.
 
     Raises:
-        ValueError: scale is not a finite positive number.
+        ValueError: scale is outside (0, 1e6].
     """
 
     def __init__(self, image_shape: Sequence[int], streams: Streams, *, scale: float = 2.0) -> None:
         super().__init__(image_shape, streams)
-        if not 0 < scale < float("inf"):
-            raise ValueError(f"HighDynamicRange: got scale {scale}; expected a finite number > 0, usually 2.")
+        if not 0 < scale <= 1e6:
+            raise ValueError(f"HighDynamicRange: got scale {scale}; expected a number in (0, 1e6], usually 2.")
         self.scale = scale
 
     def A(self, x: Image) -> Measurement:

@@ -4,6 +4,7 @@ The prior that ships and checkpoints at paper scale become the same adapter, `UN
 """
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -241,5 +242,7 @@ def save(unet: "UNet2DModel", schedule: Schedule, prediction_type: str, folder: 
         clip_sample=False,
     ).save_config(folder)
     weights = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in unet.state_dict().items()}
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    partial = folder / f".{WEIGHTS}.partial"
+    save_file(weights, partial, metadata={"format": "pt"})
+    os.replace(partial, folder / WEIGHTS)  # a process killed here leaves the old weights or the new ones
     return sha256_of(folder / WEIGHTS, None)

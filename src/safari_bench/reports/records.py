@@ -139,6 +139,11 @@ def _cells(folder: Path) -> list[Stored]:
         raise TableError(str(error)) from error
     if not found:
         raise _nothing(folder)
+    for cell in found:
+        if absent := {"task", "sampler"} - cell.run["spec"].keys():
+            raise TableError(
+                f"{cell.place.folder}: run.json names no {' and no '.join(sorted(absent))}, so this is no cell"
+            )
     return found
 
 

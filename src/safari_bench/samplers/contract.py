@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from safari_bench.diffusion import Denoiser
+from safari_bench.diffusion import Denoiser, Schedule, Spacing
 from safari_bench.operators.contract import Operator, Unsupported
+from safari_bench.ranges import expect
 from safari_bench.rng import Streams
 from safari_bench.shapes import Image, Measurement
 
@@ -38,12 +39,19 @@ class Problem(Generic[_Required]):
 
 
 class Sampler(ABC):
-    """One restoration method. A subclass writes `restore`; all else has a default."""
+    """One restoration method. A subclass writes `restore`; all else has a default.
+
+    Raises:
+        ValueError: a setting is outside the range that its type states, see `ranges`.
+    """
 
     #: the least an operator must be for this sampler: Operator, LinearOperator or SVDOperator
     requires: ClassVar[type] = Operator
     #: False if `restore` never calls the denoiser; rows then name no prior
     uses_prior: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        expect(self)
 
     @abstractmethod
     def restore(self, problem: Problem[Any], denoiser: Denoiser, progress: Progress) -> Image:
@@ -65,6 +73,11 @@ class Sampler(ABC):
 
     def check(self, operator: Operator) -> None:  # noqa: B027 (an empty default)
         """The sampler's own condition on an operator of the required type. Raise Unsupported with the reason."""
+
+    def fits(self, schedule: Schedule) -> None:
+        """Raise ValueError if a prior's schedule has no time grid of so many steps."""
+        if hasattr(self, "steps") and getattr(self, "spacing", None) in get_args(Spacing):
+            schedule.pairs(self.steps, self.spacing)
 
     def facts(self) -> Mapping[str, bool]:
         """Columns that every row of this sampler carries, beside its name."""

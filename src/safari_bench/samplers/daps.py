@@ -23,6 +23,7 @@ import torch
 
 from safari_bench.diffusion import Denoiser, Schedule
 from safari_bench.operators.contract import Operator
+from safari_bench.ranges import Count, Positive, Share
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
 
@@ -46,23 +47,24 @@ class DAPS(Sampler):
         lr_min_ratio: delta, to which share of itself lr falls, linearly over the levels; official config: 0.01.
         tau: sd of the likelihood; paper: 0.01.
     Raises:
-        ValueError: steps or ode_steps < 1.
+        ValueError: sigma_min > sigma_max.
     """
 
-    steps: int = 200
-    sigma_max: float = 100.0
-    sigma_min: float = 0.1
-    ode_steps: int = 5
-    ode_sigma_min: float = 0.01
-    power: float = 7.0
-    langevin_steps: int = 100
-    lr: float = 1e-4
-    lr_min_ratio: float = 0.01
-    tau: float = 0.01
+    steps: Count = 200
+    sigma_max: Positive = 100.0
+    sigma_min: Positive = 0.1
+    ode_steps: Count = 5
+    ode_sigma_min: Positive = 0.01
+    power: Positive = 7.0
+    langevin_steps: Count = 100
+    lr: Positive = 1e-4
+    lr_min_ratio: Share = 0.01
+    tau: Positive = 0.01
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.ode_steps) < 1:
-            raise ValueError(f"steps and ode_steps: got {self.steps} and {self.ode_steps}, expected at least 1 of each")
+        super().__post_init__()
+        if not self.sigma_min <= self.sigma_max:
+            raise ValueError(f"sigma_min: got {self.sigma_min}, expected at most sigma_max, {self.sigma_max}")
 
     @torch.no_grad()
     def restore(self, problem: Problem[Operator], denoiser: Denoiser, progress: Progress) -> Image:

@@ -23,6 +23,7 @@ import torch
 
 from safari_bench.diffusion import Denoiser, Spacing
 from safari_bench.operators.contract import SVDOperator
+from safari_bench.ranges import Count, Share
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image
 
@@ -40,8 +41,8 @@ class DDNM(Sampler):
         spacing: time grid, see `Schedule.pairs`. The official code's is `leading`; the paper leaves it open.
     """
 
-    steps: int = 100
-    eta: float = 0.85
+    steps: Count = 100
+    eta: Share = 0.85
     clip: bool = False
     spacing: Spacing = "uniform"
 

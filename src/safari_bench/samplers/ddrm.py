@@ -23,6 +23,7 @@ import torch
 
 from safari_bench.diffusion import Denoiser, Spacing
 from safari_bench.operators.contract import SVDOperator
+from safari_bench.ranges import Count, Share
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image
 
@@ -46,9 +47,9 @@ class DDRM(Sampler):
         spacing: time grid, see `Schedule.pairs`. The official code's is `leading`; the paper leaves it open.
     """
 
-    steps: int = 20
-    eta: float = 0.85
-    eta_b: float = 1.0
+    steps: Count = 20
+    eta: Share = 0.85
+    eta_b: Share = 1.0
     at_equality: Literal["measurement", "prior"] = "measurement"
     start: Literal["sqrt_abar", "inverse_sigma"] = "sqrt_abar"
     clip: bool = False

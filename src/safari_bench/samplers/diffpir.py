@@ -28,6 +28,7 @@ import torch
 from safari_bench.diffusion import Denoiser, Schedule, Spacing
 from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import prox
+from safari_bench.ranges import Count, NonNegative, Positive, Share
 from safari_bench.rng import Streams
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
@@ -49,24 +50,18 @@ class DiffPIR(Sampler):
         start: `noise`, x_T ~ N(0, I); `measurement`, the picture of y (holes -1) noised to x_T, as the official code
             does; for pictures of y's own size the noise that y has already is counted.
         last_step: whether to take the step to s = -1; official code: no.
-    Raises:
-        ValueError: steps < 1.
     """
 
-    steps: int = 100
-    lam: float = 1.75
-    zeta: float = 0.3
+    steps: Count = 100
+    lam: Positive = 1.75
+    zeta: Share = 0.3
     spacing: Spacing = "quadratic"
     clip: bool = True
-    sigma_floor: float = 0.002
+    sigma_floor: NonNegative = 0.002
     start: Literal["noise", "measurement"] = "noise"
     last_step: bool = True
 
     requires = LinearOperator
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"number of steps: got {self.steps}, expected at least 1; set sampler.steps")
 
     @torch.no_grad()
     def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:

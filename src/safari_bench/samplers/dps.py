@@ -19,6 +19,7 @@ import torch
 from safari_bench.diffusion import Denoiser, Spacing, Variance
 from safari_bench.fidelity import Fidelity, Perceptual
 from safari_bench.operators.contract import Operator
+from safari_bench.ranges import Count, NonNegative
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image
 
@@ -43,10 +44,10 @@ class DPS(Sampler):
         fidelity: psi.
     """
 
-    steps: int = 1000
-    zeta: float = 1.0
+    steps: Count = 1000
+    zeta: NonNegative = 1.0
     step_rule: Literal["normalised", "constant"] = "normalised"
-    guide_below: float | None = None
+    guide_below: NonNegative | None = None
     clip: bool = True
     variance: Variance = "auto"
     spacing: Spacing = "uniform"

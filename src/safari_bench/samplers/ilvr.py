@@ -17,7 +17,7 @@ Deviations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from safari_bench.diffusion import Denoiser, Spacing, Variance
 from safari_bench.operators.contract import LinearOperator, Operator, Unsupported
 from safari_bench.operators.solvers import solve
+from safari_bench.ranges import Count, NonNegative, Range
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image
 
@@ -51,11 +52,11 @@ class ILVR(Sampler):
         spacing: time grid, see `Schedule.pairs`.
     """
 
-    steps: int = 1000
+    steps: Count = 1000
     form: Literal["auto", "super_resolution", "projection"] = "auto"
     level: Literal["next", "current"] = "next"
-    range_t: int = -1
-    damping: float = 0.0
+    range_t: Annotated[int, Range(-1, 100_000)] = -1
+    damping: NonNegative = 0.0
     clip: bool = True
     variance: Variance = "auto"
     spacing: Spacing = "uniform"

@@ -23,6 +23,7 @@ import torch
 from safari_bench.diffusion import Denoiser, Spacing, Variance
 from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import solve
+from safari_bench.ranges import Count, NonNegative
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
 
@@ -49,12 +50,12 @@ class MCG(Sampler):
         spacing: time grid, see `Schedule.pairs`.
     """
 
-    steps: int = 1000
-    zeta: float = 1.0
+    steps: Count = 1000
+    zeta: NonNegative = 1.0
     step_rule: Literal["normalised", "constant"] = "normalised"
     level: Literal["next", "current"] = "next"
-    damping: float = 0.0
-    guide_below: float | None = None
+    damping: NonNegative = 0.0
+    guide_below: NonNegative | None = None
     clip: bool = True
     variance: Variance = "auto"
     spacing: Spacing = "uniform"

@@ -22,6 +22,7 @@ from torch import Tensor
 from safari_bench.diffusion import Denoiser, Spacing, from_x0
 from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import conjugate_gradients
+from safari_bench.ranges import Count, Fraction, Share
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
 
@@ -40,10 +41,10 @@ class MMPS(Sampler):
         spacing: time grid, see `Schedule.pairs`.
     """
 
-    steps: int = 256
-    iterations: int = 1
-    rtol: float = 1e-3
-    eta: float = 1.0
+    steps: Count = 256
+    iterations: Count = 1
+    rtol: Fraction = 1e-3
+    eta: Share = 1.0
     spacing: Spacing = "uniform"
 
     requires = LinearOperator

@@ -29,6 +29,7 @@ import torch
 from safari_bench.diffusion import Denoiser, Schedule, Spacing
 from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import solve
+from safari_bench.ranges import Count, Share
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image
 
@@ -49,8 +50,8 @@ class PiGDM(Sampler):
         spacing: time grid, see `Schedule.pairs`.
     """
 
-    steps: int = 100
-    eta: float = 1.0
+    steps: Count = 100
+    eta: Share = 1.0
     coefficient: Literal["paper", "author_code", "scaled", "score"] = "paper"
     spacing: Spacing = "uniform"
 

@@ -27,6 +27,7 @@ import torch
 from safari_bench.diffusion import Denoiser
 from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import prox
+from safari_bench.ranges import Count, NonNegative, Positive
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image
 
@@ -46,22 +47,23 @@ class PnPADMM(Sampler):
         clip: clip x0_hat to [-1, 1].
         sigma_floor: least sigma_y in lambda, so that noiseless data has rho_k > 0; the value of DiffPIR's code.
     Raises:
-        ValueError: steps < 1.
+        ValueError: sigma_min > sigma_max.
     """
 
-    steps: int = 50
-    sigma_max: float = 10.0
-    sigma_min: float = 0.05
-    lam: float = 1.0
-    rho: float | None = None
+    steps: Count = 50
+    sigma_max: Positive = 10.0
+    sigma_min: Positive = 0.05
+    lam: Positive = 1.0
+    rho: Positive | None = None
     clip: bool = True
-    sigma_floor: float = 0.002
+    sigma_floor: NonNegative = 0.002
 
     requires = LinearOperator
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"number of steps: got {self.steps}, expected at least 1; set sampler.steps")
+        super().__post_init__()
+        if not self.sigma_min <= self.sigma_max:
+            raise ValueError(f"sigma_min: got {self.sigma_min}, expected at most sigma_max, {self.sigma_max}")
 
     @torch.no_grad()
     def restore(self, problem: Problem[LinearOperator], denoiser: Denoiser, progress: Progress) -> Image:

@@ -20,6 +20,7 @@ import torch
 
 from safari_bench.diffusion import Denoiser, Spacing
 from safari_bench.operators.contract import Operator, SVDOperator, Unsupported
+from safari_bench.ranges import Count, Fraction, NonNegative, Positive
 from safari_bench.rng import Streams
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image, Measurement
@@ -40,10 +41,10 @@ class REDDiff(Sampler):
         spacing: time grid, see `Schedule.pairs`; official code: leading. All grids agree at 1000 steps.
     """
 
-    steps: int = 1000
-    lam: float = 0.25
-    lr: float = 0.1
-    rank_tolerance: float = 3e-2
+    steps: Count = 1000
+    lam: NonNegative = 0.25
+    lr: Positive = 0.1
+    rank_tolerance: Fraction = 3e-2
     last_step: bool = True
     spacing: Spacing = "uniform"
 

@@ -22,9 +22,10 @@ from typing import Literal
 
 import torch
 
-from safari_bench.diffusion import Denoiser, NotFinite
+from safari_bench.diffusion import Denoiser, NotFinite, Schedule
 from safari_bench.diffusion.denoiser import Contained
 from safari_bench.operators.contract import Operator
+from safari_bench.ranges import Count
 from safari_bench.rng import Streams
 from safari_bench.samplers.contract import Pairs, Problem, Progress, Sampler
 from safari_bench.shapes import Image
@@ -41,20 +42,18 @@ class Restarts(Sampler):
         n: runs; DPS and DAPS, phase retrieval: 4.
         keep: `best`, the run with the least ||y - A x_hat||, or `mean`, the mean of all runs.
     Raises:
-        ValueError: n < 1.
         NotFinite: on restoring, for images of which no run stays finite, or not every run where the mean is kept.
     """
 
     sampler: Sampler
-    n: int = 4
+    n: Count = 4
     keep: Literal["best", "mean"] = "best"
-
-    def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"number of runs: got {self.n}, expected at least 1; set sampler.n")
 
     def check(self, operator: Operator) -> None:
         self.sampler.admit(operator)
+
+    def fits(self, schedule: Schedule) -> None:
+        self.sampler.fits(schedule)
 
     def facts(self) -> dict[str, bool]:
         return dict(self.sampler.facts())

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from safari_bench.diffusion import Denoiser
 from safari_bench.operators.contract import SVDOperator
+from safari_bench.ranges import Count, Positive
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image
 
@@ -28,8 +29,8 @@ class TotalVariation(Sampler):
         iterations: of FISTA.
     """
 
-    weight: float = 0.02
-    iterations: int = 100
+    weight: Positive = 0.02
+    iterations: Count = 100
 
     requires = SVDOperator
     uses_prior = False

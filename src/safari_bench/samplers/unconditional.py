@@ -11,6 +11,7 @@ import torch
 
 from safari_bench.diffusion import Denoiser, Spacing
 from safari_bench.operators.contract import Operator
+from safari_bench.ranges import Count, Share
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image
 
@@ -28,8 +29,8 @@ class Unconditional(Sampler):
         spacing: time grid, see `Schedule.pairs`.
     """
 
-    steps: int = 1000
-    eta: float = 1.0
+    steps: Count = 1000
+    eta: Share = 1.0
     clip: bool = True
     spacing: Spacing = "uniform"
 

@@ -16,6 +16,7 @@ import torch
 from safari_bench.diffusion import Denoiser
 from safari_bench.operators.contract import LinearOperator
 from safari_bench.operators.solvers import conjugate_gradients
+from safari_bench.ranges import Count
 from safari_bench.samplers.contract import Problem, Progress, Sampler
 from safari_bench.shapes import Image
 
@@ -47,7 +48,7 @@ class Wiener(Sampler):
     """
 
     gaussian: Gaussian
-    iterations: int = 1000
+    iterations: Count = 1000
 
     requires = LinearOperator
     uses_prior = False
