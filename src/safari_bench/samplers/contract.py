@@ -76,7 +76,8 @@ class Sampler(ABC):
 
     def fits(self, schedule: Schedule) -> None:
         """Raise ValueError if a prior's schedule has no time grid of so many steps."""
-        steps, spacing = getattr(self, "steps", None), getattr(self, "spacing", None)
+        steps: Any = getattr(self, "steps", None)
+        spacing: Any = getattr(self, "spacing", None)
         if steps is not None and spacing in get_args(Spacing):
             schedule.pairs(steps, spacing)
 
