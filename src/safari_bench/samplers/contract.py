@@ -76,8 +76,10 @@ class Sampler(ABC):
 
     def fits(self, schedule: Schedule) -> None:
         """Raise ValueError if a prior's schedule has no time grid of so many steps."""
-        if hasattr(self, "steps") and getattr(self, "spacing", None) in get_args(Spacing):
-            schedule.pairs(self.steps, self.spacing)
+        steps: Any = getattr(self, "steps", None)
+        spacing: Any = getattr(self, "spacing", None)
+        if steps is not None and spacing in get_args(Spacing):
+            schedule.pairs(steps, spacing)
 
     def facts(self) -> Mapping[str, bool]:
         """Columns that every row of this sampler carries, beside its name."""
