@@ -54,6 +54,13 @@ def refused(capsys, *words: str, code: int = 2) -> str:
         (["dataset.n=1000"], ["1000", "24"]),
         (["prior=gaussian", "prior.checkpoint=missing.json"], ["missing.json", "recipes.fit gaussian"]),
         (["sampler.steps"], ["sampler.steps"]),
+        (["name=../x"], ["name: got '../x'", "name of a folder"]),
+        (["name=a/b"], ["name: got 'a/b'"]),
+        (["sampler.name=../../../x"], ["sampler.name: got"]),
+        (["task.name=x/y"], ["task.name: got 'x/y'"]),
+        (["prior.name=.."], ["prior.name: got '..'"]),
+        (["+dataset.name=.hidden"], ["dataset.name: got '.hidden'"]),
+        (["-m", "name=../x", "seed=0,1"], ["name: got '../x'"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -22,7 +22,7 @@ from safari_bench.cli.composing import refuse_values
 from safari_bench.cli.examining import examined
 from safari_bench.cli.progress import shown
 from safari_bench.cli.running import FAILED, run
-from safari_bench.cli.schema import root
+from safari_bench.cli.schema import check_name, root
 from safari_bench.cli.tables import kept_when_interrupted, tabulate
 from safari_bench.cli.words import wide
 from safari_bench.errors import ConfigError, SafariBenchError
@@ -92,6 +92,7 @@ def _one(words: Sequence[str], function: Callable[[DictConfig], Any]) -> None:
 
 def _sweep(words: Sequence[str], cfg: DictConfig, function: Callable[[DictConfig], Any]) -> int:
     """Every job of a sweep, then its tables and its summary. A launcher's workers import the function by its name."""
+    check_name("name", cfg.name)
     loggers_of(cfg)  # what they lack would meet every job
     folder = Path(cfg.output) / cfg.name
     sweeps.begin(folder, grids.count(cfg.hydra.sweeper, words))

@@ -21,7 +21,12 @@ from safari_bench.cli.conf import root
 from safari_bench.errors import ConfigError
 from safari_bench.ranges import hints_of, outside
 
-__all__ = ["Config", "ConfigError", "check", "checked_loggers", "register", "root"]
+__all__ = ["Config", "ConfigError", "check", "check_name", "checked_loggers", "register", "root"]
+
+
+#: of what becomes the name of a folder
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,99}"
+_NAMED = ("prior", "sampler", "task")
 
 
 class Precision(Enum):
@@ -156,11 +161,26 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     values["sampler"].pop("about", None)  # what tables read from the file; no argument, and not part of the run id
     for group in ("guidance", "dataset", "prior", "sampler", "metrics"):
         values[group] = _checked_node(group, values[group])
-        if group in ("prior", "sampler") and not isinstance(name := values[group].get("name"), str):
-            raise ConfigError(f"{group}.name: got {name!r}, expected a word, e.g. {group}.name=mine")
+    for group in _NAMED:
+        check_name(f"{group}.name", values[group].get("name"))
+    check_name("name", values["name"])
+    check_name("dataset.name", values["dataset"].get("name", "none"))
     values["logger"] = checked_loggers(values["logger"])
     values["task"]["operator"] = _checked_node("task.operator", values["task"]["operator"])
     return dict(values)
+
+
+def check_name(key: str, name: Any) -> None:
+    """Refuse a name that would not be one folder below the output folder.
+
+    Raises:
+        ConfigError: it is no word, or has other characters.
+    """
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+        raise ConfigError(
+            f"{key}: got {name!r}, expected at most 100 letters, digits and _ . + = -, the first a letter, a digit or _, "
+            f"e.g. {key}=mine; it becomes the name of a folder"
+        )
 
 
 def checked_loggers(node: Any) -> dict[str, Any]:
