@@ -36,7 +36,7 @@ from recipes.mixture import Batch, Mixture
 from recipes.photographs import PACK
 from safari_bench.diffusion import Schedule
 from safari_bench.errors import ConfigError, SafariBenchError
-from safari_bench.ledger import locked, make_folder, write_atomic
+from safari_bench.ledger import exclusive, make_folder, write_atomic
 from safari_bench.priors.unet import Folded, load, save
 from safari_bench.rng import seed_torch
 
@@ -211,7 +211,7 @@ def main() -> int:
         return 2
     make_folder(words.into)
     try:
-        with locked(words.into):
+        with exclusive(words.into):
             return _run(words, pack, device, until)
     except SafariBenchError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,7 +1,10 @@
 """A cell's life: opened, filled batch by batch, closed, resumed, refused."""
 
+import errno
+import fcntl
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -282,3 +285,33 @@ def test_rows_seen_under_the_lock_are_those_on_disk(cell: Cell) -> None:
         cell.append([row("a")])
         cell.append([row("b", psnr=np.float32(0.1))])
         pd.testing.assert_frame_equal(cell.rows(), Cell.at(cell.folder).rows())
+
+
+def test_a_lock_that_is_a_symbolic_link_is_not_followed(cell: Cell, tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("kept")
+    cell.folder.mkdir(parents=True)
+    (cell.folder / ".lock").symlink_to(target)
+    with pytest.raises(LedgerError, match="cannot write"), cell.lock():
+        pass
+    assert target.read_text() == "kept"
+
+
+def test_file_systems_without_locks_have_claims(cell: Cell, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def none(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    claim = cell.folder / ".claim"
+    with cell.lock():
+        assert claim.read_text().startswith(f"pid {os.getpid()} on ")
+        said = r"works on this cell; wait for it.*delete .*\.claim"
+        with pytest.raises(CellBusy, match=said), Cell(cell.folder, IDS).lock():
+            pass
+    assert not claim.exists() and "no locks" in capsys.readouterr().err
+    claim.write_text(f"pid {2**22 + 1} on {os.uname().nodename}")  # a process that died here
+    with cell.lock():
+        pass
+    claim.write_text("pid 1 on another-machine")
+    with pytest.raises(CellBusy, match="another-machine"), cell.lock():
+        pass

@@ -32,7 +32,7 @@ from safari_bench.exact.small_mixture import small_mixture
 from safari_bench.exact.study import collect, run, work
 from safari_bench.exact.trial import Draw, Trial, from_gaussian, from_mixture
 from safari_bench.fidelity import Fidelity
-from safari_bench.ledger import locked, make_folder, write_atomic
+from safari_bench.ledger import exclusive, make_folder, write_atomic
 from safari_bench.priors import gaussian, mixture_file
 from safari_bench.priors.gaussian import GaussianPrior
 from safari_bench.priors.mixture import MixturePrior
@@ -57,7 +57,7 @@ def exact(arguments: Sequence[str]) -> int:
     device_of(config.device)  # said before anything is computed
     folder = Path(config.output) / config.name
     make_folder(folder)
-    with locked(folder) if config.compute else nullcontext():
+    with exclusive(folder) if config.compute else nullcontext():
         return _exact(config, arguments, folder)
 
 

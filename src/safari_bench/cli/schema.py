@@ -178,7 +178,7 @@ def check_name(key: str, name: Any) -> None:
     """
     if not isinstance(name, str) or not re.fullmatch(_NAME, name):
         raise ConfigError(
-            f"{key}: got {name!r}, expected at most 100 letters, digits and _ . + = -, the first a letter, a digit or _, "
+            f"{key}: got {name!r}, expected letters, digits and _ . + = -, not more than 100, the first no sign but _, "
             f"e.g. {key}=mine; it becomes the name of a folder"
         )
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from safari_bench.cli import settings
 from safari_bench.cli.schema import ConfigError, GuidanceConfig, root
-from safari_bench.ledger import Cell, flatten, locked, make_folder, write_atomic
+from safari_bench.ledger import Cell, exclusive, flatten, make_folder, write_atomic
 from safari_bench.reports import Choice, choose, vocabulary
 
 __all__ = ["chosen", "difference", "found_with", "objective", "write"]
@@ -128,7 +128,7 @@ def write(path: Path, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> N
         LedgerError: it cannot be written, or another process writes into its folder.
     """
     make_folder(path.parent)
-    with locked(path.parent):
+    with exclusive(path.parent):
         _merge(path, found)
 
 

@@ -18,8 +18,9 @@ status ``failed`` counts as missing, so the next run tries that image again and 
 """
 
 from safari_bench.ledger.archive import Stored, cells, latest, pack
-from safari_bench.ledger.cell import Cell, CellBusy, locked
+from safari_bench.ledger.cell import Cell, CellBusy
 from safari_bench.ledger.files import LedgerError, make_folder, write_atomic
+from safari_bench.ledger.locks import exclusive
 from safari_bench.ledger.rows import COST, HEAD, TEXT
 from safari_bench.ledger.run import SCHEMA, attach, attached
 from safari_bench.ledger.spec import flatten, run_id
@@ -28,10 +29,10 @@ from safari_bench.ledger.tree import Place, find_run, places
 __all__ = ["COST", "HEAD", "SCHEMA", "TEXT", "Cell", "CellBusy", "LedgerError", "Place", "Stored", "attach", "attached"]
 __all__ += [
     "cells",
+    "exclusive",
     "find_run",
     "flatten",
     "latest",
-    "locked",
     "make_folder",
     "pack",
     "places",

@@ -1,24 +1,23 @@
 """One cell on disk: opened once, filled batch by batch under a lock, closed when every image has a row."""
 
 import csv
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from safari_bench.errors import CellBusy
-from safari_bench.ledger.files import LedgerError, make_folder, unwritable, write_atomic
+from safari_bench.ledger.files import LedgerError, make_folder, write_atomic
+from safari_bench.ledger.locks import exclusive
 from safari_bench.ledger.rows import Row, amended, checked, finished, from_csv, from_json, to_csv, to_frame, to_json
 from safari_bench.ledger.run import SCHEMA, damaged, listing, read_run
 from safari_bench.ledger.spec import difference, run_id
 
-__all__ = ["Cell", "CellBusy", "locked"]
+__all__ = ["Cell", "CellBusy"]
 
 
 class Cell:
@@ -62,20 +61,17 @@ class Cell:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps other processes off this cell. The kernel drops the lock of a process that dies, however it dies.
+        """Keeps other processes off this cell, see `locks.exclusive`.
 
         Raises:
             CellBusy: another live process holds it.
         """
-        make_folder(self.folder)
-        descriptor = self._lock_file()
-        try:
-            self._locked = True
-            yield
-        finally:
-            self._locked, self._held = False, None
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would not do if a forked worker has the file open
-            os.close(descriptor)
+        with exclusive(self.folder):
+            try:
+                self._locked = True
+                yield
+            finally:
+                self._locked, self._held = False, None
 
     def open(self, run: Mapping[str, Any]) -> None:
         """Writes run.json if there is none, and clears away what a killed process left half written.
@@ -214,30 +210,3 @@ class Cell:
     def _writable(self) -> None:
         if not self._locked:
             raise LedgerError(f"{self.folder}: the cell is not locked; write inside `with cell.lock():`")
-
-    def _lock_file(self) -> int:
-        path = self.folder / ".lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise unwritable(path, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.truncate(descriptor, 0)
-            os.write(descriptor, f"pid {os.getpid()} on {os.uname().nodename}".encode())
-        except OSError as error:
-            owner = os.read(descriptor, 200).decode() or "unknown"
-            os.close(descriptor)
-            if isinstance(error, BlockingIOError):
-                raise CellBusy(f"{self.folder}: {owner} works on this cell; wait for it, or stop it") from error
-            raise unwritable(path, error) from error
-        return descriptor
-
-
-def locked(folder: Path) -> AbstractContextManager[None]:
-    """Keeps other processes off a folder that holds something else than a cell, e.g. the rows of an exact study.
-
-    Raises:
-        CellBusy: another live process holds it.
-    """
-    return Cell(folder, ()).lock()
