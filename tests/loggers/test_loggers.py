@@ -195,6 +195,10 @@ class TestWeightsAndBiases:
         assert time.monotonic() - start < 15
         assert "logger.wandb.mode=offline" in capsys.readouterr().err
         assert not list(Path("results").rglob("rows*"))
+        # auto computes and logs offline: a node without network costs no number
+        assert main([*SMALL, "name=auto", "logger=wandb", "dataset.n=1"]) == 0
+        assert "logging offline" in capsys.readouterr().err
+        assert len(rows("auto")) == 1 and self.runs("auto")
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("auto", "offline"), ("offline", "offline")])

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from safari_bench.loggers.contract import LoggerError, Pace, pictures, required,
 
 __all__ = ["WeightsAndBiases", "run_name"]
 
+_SYNC = "wandb sync results/<name>/wandb/offline-run-*"
 _PATIENCE = 5.0  # seconds until a host that does not answer counts as out of reach
 _MODES = ("auto", "offline", "online")
 _OF_WANDB = {"offline": "offline", "dryrun": "offline", "online": "online", "disabled": "disabled"}  # WANDB_MODE
@@ -40,7 +42,8 @@ class WeightsAndBiases:
         project: of W&B.
         entity: team or user; None for the key's own.
         mode: offline writes files only, for `wandb sync` later; online sends them too; auto does as the environment
-            variable WANDB_MODE says (disabled: nothing at all), and without one goes online where a key is configured.
+            variable WANDB_MODE says (disabled: nothing at all), and without one goes online where a key is configured
+            and W&B answers.
         images: for how many images the table shows restoration and reference.
         every: seconds from one point of `progress` to the next, at least.
 
@@ -67,6 +70,7 @@ class WeightsAndBiases:
         os.environ.update(WANDB_SILENT="true", WANDB_CONSOLE="off", WANDB_DIR=str(self.folder))
         os.environ.update({f"WANDB_{what.upper()}_DIR": str(below / what) for what in ("data", "cache", "config")})
         self.project, self.entity, self.images, self.every = project, entity, images, every
+        self._may_fall_back = False
         self.mode = self._checked(mode)
         self._now: tuple[Any, Pace] | None = None  # the W&B run of the cell that is followed
         self._step = -1
@@ -137,7 +141,10 @@ class WeightsAndBiases:
                 settings=self._wandb.Settings(init_timeout=30, disable_git=True, save_code=False),
             )
         except self._wandb.Error as error:
-            raise LoggerError(f"W&B did not begin a run: {error}; try logger.wandb.mode=offline") from error
+            if not self._may_fall_back:
+                raise LoggerError(f"W&B did not begin a run: {error}; try logger.wandb.mode=offline") from error
+            self.mode = self._offline(f"W&B did not begin a run ({error})")
+            return self._begin(cell, run)
 
     def _table(self, cell: Path, run: Mapping[str, Any], rows: pd.DataFrame) -> Any:
         scores = score_columns(rows)
@@ -164,11 +171,20 @@ class WeightsAndBiases:
                 "wandb login; or use logger.wandb.mode=offline and wandb sync later"
             )
         if not getproxies() and not _reachable(host):
+            said = f"W&B at {host} does not answer within {_PATIENCE:g} s"
+            if mode == "auto":
+                return self._offline(said)
             raise LoggerError(
-                f"W&B at {host} does not answer within {_PATIENCE:g} s; use logger.wandb.mode=offline, and later, from "
-                "a machine with a network: wandb sync results/<name>/wandb/offline-run-*"
+                f"{said}; use logger.wandb.mode=offline, and later, from a machine with a network: {_SYNC}"
             )
+        self._may_fall_back = mode == "auto"
         return "online"
+
+    def _offline(self, why: str) -> str:
+        """The mode when W&B cannot be had and nobody insisted: a logger never costs a number."""
+        print(f"{why}; logging offline. Later, from a machine with a network: {_SYNC}", file=sys.stderr)
+        self._may_fall_back = False
+        return "offline"
 
 
 def run_name(run: Mapping[str, Any]) -> str:
