@@ -7,6 +7,7 @@ from safari_bench.data.folder import Folder
 from safari_bench.data.leaves import Leaves, leaf_generator, leaf_picture
 from safari_bench.data.listing import safe_name
 from safari_bench.data.manifest import Manifest, write_manifest
+from safari_bench.data.opened import Opened, open_picture
 from safari_bench.data.photographs import Photographs
 from safari_bench.data.photos import Photos
 from safari_bench.data.pictures import Pictures
@@ -20,6 +21,7 @@ __all__ = [
     "ImageNet",
     "Leaves",
     "Manifest",
+    "Opened",
     "Photographs",
     "Photos",
     "Pictures",
@@ -30,6 +32,7 @@ __all__ = [
     "from_uint8",
     "leaf_generator",
     "leaf_picture",
+    "open_picture",
     "read_image",
     "safe_name",
     "textures",

@@ -21,6 +21,16 @@ class Colorization(SVDOperator):
         ValueError: images do not have 3 channels.
     """
 
+    @classmethod
+    def image_shape_of(cls, y_shape: Sequence[int]) -> tuple[int, ...]:
+        """Three channels."""
+        return (3, *y_shape[1:])
+
+    @classmethod
+    def of_picture(cls, picture: Image) -> Measurement:
+        """The mean of the channels."""
+        return picture.mean(1, keepdim=True)
+
     def __init__(self, image_shape: Sequence[int], streams: Streams) -> None:
         super().__init__(image_shape, streams)
         c, h, w = self.image_shape

@@ -17,6 +17,12 @@ FACTORS = (2, 4, 8, 16)
 class _Downsample(SeparableSVD):
     """(b, c, h, w) -> (b, c, h / factor, w / factor). A constant image maps to the same constant."""
 
+    @classmethod
+    def image_shape_of(cls, y_shape: Sequence[int], *, factor: int) -> tuple[int, ...]:
+        """y's channels, and its sides times the factor."""
+        c, h, w = y_shape
+        return (c, h * factor, w * factor)
+
     def baseline(self, y: Measurement) -> Image:
         """Bicubic upsampling of y to the image's size."""
         return F.interpolate(y, size=self.image_shape[1:], mode="bicubic", antialias=True)
