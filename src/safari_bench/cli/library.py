@@ -24,7 +24,7 @@ from safari_bench.cli.precision import set_layout, set_precision
 from safari_bench.cli.schema import check
 from safari_bench.data import open_picture
 from safari_bench.diffusion import Denoiser
-from safari_bench.errors import ConfigError
+from safari_bench.errors import ConfigError, SafariBenchError
 from safari_bench.ledger import find_run
 from safari_bench.operators import Operator, make_noise
 from safari_bench.priors.windows import Windows
@@ -174,7 +174,12 @@ def restore(
     )
     names = list(ids) if ids else [str(i) for i in range(len(measured))]
     begun = time.perf_counter()
-    found = refused("operator", lambda: work(measured, names, draws))
+    try:
+        found = work(measured, names, draws)
+    except SafariBenchError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"operator: {error}") from error
     x = found.x
     if layout == "hwc":
         x = x[:, 0].permute(0, 2, 3, 1)
