@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
     """
     values = check(cfg)
     _say(settings.said(values))
+    if values["dataset"]["_target_"] == "safari_bench.data.Folder":
+        _say(
+            "dataset=folder: pictures are taken as clean, degraded by the task and scored against themselves; "
+            "to restore damaged ones: safari-bench restore PICTURE task=..."
+        )
     prior_name, denoiser = prior_of(json.dumps(values["prior"]))
     limit(values["compute"])
     device = device_of(values["compute"]["device"])
@@ -69,7 +75,7 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         spec = {
             "dataset": shared["dataset"].describe(),
             "prior": prior,
-            "task": values["task"],
+            "task": _with_files(values["task"]),
             "sampler": method_values,
             "precision": _precision(values["precision"], prior),
             "seed": values["seed"],
@@ -95,6 +101,14 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
 def _precision(asked: str, prior: Mapping[str, Any]) -> str:
     """What a cell is computed in: but for fp64 it is the network's, and a method without one gets its fp32 cell."""
     return "fp32" if prior["name"] == "none" and asked != "fp64" else asked
+
+
+def _with_files(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task with the digests of the files that its operator reads: another mask of that name is another cell."""
+    operator = task["operator"]
+    files = {key: Path(str(operator[key])) for key in ("mask", "kernel") if operator.get(key)}
+    digests = {f"{key}_sha256": sha256(path.read_bytes()).hexdigest() for key, path in files.items() if path.is_file()}
+    return {**task, "operator": {**operator, **digests}}
 
 
 def _run(spec: Mapping[str, Any], values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
