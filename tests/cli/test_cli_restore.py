@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ def test_scratches_are_filled_in_the_pictures_own_size(clean, capsys):
     assert size("photo.restored.png") == (37, 30)
     restored, before = (np.array(Image.open(f).convert("RGB"), float) for f in ("photo.restored.png", "photo.png"))
     assert np.abs(restored - clean).mean() < 0.5 * np.abs(before - clean).mean()
-    page = open("photo.restored.html").read()
+    page = Path("photo.restored.html").read_text()
     assert "http" not in page
     assert "safari-bench restore photo.png task=inpaint" in page
     assert page.count("data:image/png;base64,") == 2
@@ -57,10 +58,10 @@ def test_scratches_are_filled_in_the_pictures_own_size(clean, capsys):
 
 def test_what_is_there_is_kept_unless_told_otherwise(capsys):
     words = ["restore", "photo.png", "task=denoising", *FAST]
-    open("photo.restored.png", "wb").write(b"mine")
+    Path("photo.restored.png").write_bytes(b"mine")
     assert main(words) == 0
     assert "overwrite=true" in capsys.readouterr().err
-    assert open("photo.restored.png", "rb").read() == b"mine"
+    assert Path("photo.restored.png").read_bytes() == b"mine"
     assert main([*words, "overwrite=true", "page=false"]) == 0
     assert size("photo.restored.png") == (37, 30)
     assert not os.path.exists("photo.restored.html")
@@ -128,7 +129,7 @@ def test_a_folder_with_two_methods_and_draws_goes_on_where_it_stopped(capsys):
         (["photo.png", "task=denoising", "sampler.stps=3"], 2, "did you mean sampler.steps"),
         (["photo.png", "task=denoising", "draws=0"], 2, "draws"),
         (["photo.png", "task=denoising", "sigma=much"], 2, "sigma"),
-        (["photo.png", "task=denoising", "reference=small.png"], 2, "expected 37 x 30"),
+        (["photo.png", "task=denoising", "reference=none.png"], 2, "no such file"),
         (["photo.png", "task=inpaint_random"], 2, "task=inpaint mask=FILE"),
         (["photo.png", "task=phase_retrieval"], 2, ""),
         (["none.png", "task=denoising"], 2, "no such file"),
@@ -144,17 +145,24 @@ def test_bad_input_ends_with_a_message_and_writes_no_picture(words, code, said, 
     Image.new("L", (5, 5)).save("small.png")
     Image.new("L", (37, 30)).save("empty.png")
     Image.new("L", (37, 30), 255).save("full.png")
-    open("text.png", "w").write("no picture")
-    open("cut.png", "wb").write(open("photo.png", "rb").read()[:500])
+    Path("text.png").write_text("no picture")
+    Path("cut.png").write_bytes(Path("photo.png").read_bytes()[:500])
     Image.new("L", (8, 8)).save("moving.gif", save_all=True, append_images=[Image.new("L", (8, 8), 9)])
     assert main(["restore", *words, "prior=gaussian", "compute.device=cpu"]) == code
     assert said in capsys.readouterr().err
     assert not [name for name in os.listdir() if ".restored" in name]
 
 
+def test_a_reference_of_another_size_loses_no_picture(capsys):
+    Image.new("L", (5, 5)).save("small.png")
+    assert main(["restore", "photo.png", "task=denoising", "reference=small.png", *FAST]) == 2
+    assert "expected 37 x 30" in capsys.readouterr().err
+    assert size("photo.restored.png") == (37, 30)
+
+
 def test_one_bad_picture_stops_none_of_the_others(capsys):
     os.mkdir("in")
-    open("in/a.png", "w").write("no picture")
+    Path("in/a.png").write_text("no picture")
     Image.open("photo.png").save("in/b.png")
     assert main(["restore", "in", "task=denoising", "page=false", *FAST]) == 1
     assert os.path.exists("in/b.restored.png")
@@ -253,7 +261,9 @@ def test_results_are_read_as_a_frame():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import safari_bench, sys; safari_bench.__version__; assert not {'torch', 'hydra', 'pandas'} & set(sys.modules)"
+    code = (
+        "import safari_bench, sys; safari_bench.__version__; assert not {'torch', 'hydra', 'pandas'} & set(sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     with pytest.raises(AttributeError):
         _ = sb.nothing

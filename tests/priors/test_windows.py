@@ -1,5 +1,7 @@
 """Windows: what the prior says of each place, blended; one image's answer is its own."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -64,7 +66,7 @@ def test_every_pixel_is_covered_with_the_overlap_asked_for(n):
         starts = list(windows()._starts(n, shift))
         assert starts[0] == 0
         assert starts[-1] == n - 8
-        assert all(0 < after - before <= 5 for before, after in zip(starts, starts[1:], strict=False))
+        assert all(0 < after - before <= 5 for before, after in pairwise(starts))
 
 
 @pytest.mark.parametrize("tile", [1, 7, 500])

@@ -153,7 +153,9 @@ def restore(
     set_precision(denoiser, values["precision"], device)
     set_layout(denoiser, compute)
     shape = _image_shape(build, measured)
-    side, stride, least, lines = _window(denoiser if method.uses_prior else None, values["prior"]["name"], windows, shape)
+    side, stride, least, lines = _window(
+        denoiser if method.uses_prior else None, values["prior"]["name"], windows, shape
+    )
     said += lines
     if sigma == "auto":
         said += (f"noise: sigma={level:.4f} on [-1, 1]",)
@@ -214,7 +216,7 @@ def estimate_sigma(y: Tensor, bits: int = 8) -> float:
     high = low.flip(0) * torch.tensor([1, -1, 1, -1])
     details = F.conv2d(y.double().flatten(0, 1)[:, None], (high[:, None] * high)[None, None], stride=2).flatten(1)
     found = [float(channel[channel != 0].abs().median()) / 0.6745 for channel in details if channel.any()]
-    return max(float(np.mean(found)) if found else 0.0, SIGMA_8_BITS / 2 ** (bits - 8))
+    return max(float(np.mean(found)) if found else 0.0, SIGMA_8_BITS / float(2 ** (bits - 8)))
 
 
 def quoted(value: object) -> str:
@@ -307,7 +309,9 @@ def _measurement(y: Any) -> tuple[Tensor, Layout, tuple[str, ...], int]:
     if isinstance(y, np.ndarray):
         picture = tensor[..., None].repeat(1, 1, 3) if tensor.ndim == 2 else tensor
         if picture.ndim != 3 or picture.shape[-1] not in (1, 3):
-            raise ConfigError(f"y: got an array of shape {y.shape}, expected (h, w) or (h, w, 3); for a batch, a tensor")
+            raise ConfigError(
+                f"y: got an array of shape {y.shape}, expected (h, w) or (h, w, 3); for a batch, a tensor"
+            )
         return picture.permute(2, 0, 1)[None].contiguous(), "hwc", (), bits
     if tensor.ndim == 3:
         return tensor[None], "chw", (), bits
@@ -328,9 +332,7 @@ def _sigma(sigma: float | str, values: dict[str, Any], y: Tensor, bits: int, *, 
     return estimate_sigma(y, bits)
 
 
-def _window(
-    prior: Any, name: str, windows: int | str, shape: Sequence[int]
-) -> tuple[int, int, int, tuple[str, ...]]:
+def _window(prior: Any, name: str, windows: int | str, shape: Sequence[int]) -> tuple[int, int, int, tuple[str, ...]]:
     """Side of the windows (0 for none), what sides of images must be multiples of, how long at least, what to say."""
     trained = getattr(prior, "side", None)
     if trained is None:

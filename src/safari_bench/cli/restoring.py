@@ -127,8 +127,10 @@ def _asked(pictures: Sequence[str], words: Sequence[str], command: str) -> _Aske
     targets = [asked.target(picture, samplers[0]) for picture in found]
     twice = sorted({str(t) for t in targets if targets.count(t) > 1})
     if twice:
-        raise ConfigError(f"two pictures would become {twice[0]}; rename one, or restore them into two folders with out=")
-    _ = asked.flag("overwrite"), asked.flag("page")
+        raise ConfigError(
+            f"two pictures would become {twice[0]}; rename one, or restore them into two folders with out="
+        )
+    _ = asked.flag("overwrite"), asked.flag("page"), own["reference"] and open_picture(own["reference"])
     for folder in dict.fromkeys(target.parent for target in targets):
         make_folder(folder)
         if not os.access(folder, os.W_OK):
@@ -192,7 +194,12 @@ def _one(asked: _Asked, picture: Path, sampler: str) -> None:
         ids=[picture.name],
         say=lambda line: print(line, file=sys.stderr),
     )
-    scores = _scores(asked.own["reference"], result) if asked.own["reference"] else {}
+    scores, wrong = {}, None
+    if asked.own["reference"]:
+        try:
+            scores = _scores(asked.own["reference"], result)
+        except (DataError, ValueError) as error:  # the restored picture is kept
+            wrong = error if isinstance(error, DataError) else DataError(f"reference: {error}")
     files = _files(asked, picture, opened.x, sampler, result, notes, scores)
     make_folder(target.parent)
     for name, data in files.items():
@@ -200,6 +207,8 @@ def _one(asked: _Asked, picture: Path, sampler: str) -> None:
     print(f"{target}: {sampler}, {result.nfe} calls of the prior, {result.seconds:.0f} s")
     for name, value in scores.items():
         print(f"  {name} {value:.4g}")
+    if wrong:
+        raise wrong
 
 
 def _sigma(text: str) -> Any:
@@ -268,5 +277,3 @@ def _scores(reference: str, result: Result) -> dict[str, float]:
     device = device_of(result.settings["compute"]["device"])
     found = suite(x.to(device), from_uint8(to_uint8(clean)).to(device))
     return {name: float(value) for name, value in found.items() if name not in suite.absent}
-
-

@@ -97,7 +97,7 @@ def _srgb(image: Image.Image, said: list[str]) -> Image.Image:
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
-        if layered.getextrema()[3][0] < 255:
+        if np.asarray(layered)[..., 3].min() < 255:
             said.append("transparent pixels laid over white")
         paper = Image.new("RGBA", layered.size, "white")
         image = Image.alpha_composite(paper, layered).convert("RGB")

@@ -1,6 +1,7 @@
 """Colorization: only the mean of the three channels is measured."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -22,7 +23,7 @@ class Colorization(SVDOperator):
     """
 
     @classmethod
-    def image_shape_of(cls, y_shape: Sequence[int]) -> tuple[int, ...]:
+    def image_shape_of(cls, y_shape: Sequence[int], **settings: Any) -> tuple[int, ...]:
         """Three channels."""
         return (3, *y_shape[1:])
 

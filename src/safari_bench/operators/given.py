@@ -1,7 +1,7 @@
 """Operators of what a user has: a mask, a blur kernel, or a pair of functions.
 
-`Inpainting`, `Blur` and `Linear` give what `restore` and tasks take: a function of an image shape and streams that makes
-the operator.
+`Inpainting`, `Blur` and `Linear` give what `restore` and tasks take: a function of an image shape and streams that
+makes the operator.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,9 +42,7 @@ class MaskInpainting(Masked):
             cannot be read.
     """
 
-    def __init__(
-        self, image_shape: Sequence[int], streams: Streams, *, mask: Grey, white: White = "missing"
-    ) -> None:
+    def __init__(self, image_shape: Sequence[int], streams: Streams, *, mask: Grey, white: White = "missing") -> None:
         super().__init__(image_shape, streams)
         _, h, w = self.image_shape
         marked = _marked(mask)
@@ -93,9 +91,9 @@ class KernelBlur(Convolution):
         self._set_kernels(taps[None, None])
 
     @classmethod
-    def margin(cls, *, kernel: Grey) -> int:
+    def margin(cls, **settings: Any) -> int:
         """The reach of the kernel, so that the two ends of the picture do not mix."""
-        return max(_kernel(kernel).shape)
+        return int(max(_kernel(settings["kernel"]).shape))
 
     @classmethod
     def extended(cls, y: Tensor, pad: Sequence[int], **settings: Any) -> tuple[Tensor, dict[str, Any]]:
@@ -140,11 +138,10 @@ class LinearMap(LinearOperator):
         self._forward, self._adjoint = A, At
 
     @classmethod
-    def image_shape_of(
-        cls, y_shape: Sequence[int], *, A: Any, At: Callable[[Tensor], Tensor], shape: Sequence[int] | None = None
-    ) -> tuple[int, ...]:
+    def image_shape_of(cls, y_shape: Sequence[int], **settings: Any) -> tuple[int, ...]:
         """The shape of At(y)."""
-        return tuple(At(torch.zeros(1, *y_shape)).shape[1:]) if shape is None else tuple(shape)
+        shape = settings.get("shape")
+        return tuple(settings["At"](torch.zeros(1, *y_shape)).shape[1:] if shape is None else shape)
 
     @classmethod
     def extended(cls, y: Tensor, pad: Sequence[int], **settings: Any) -> tuple[Tensor, dict[str, Any]]:
@@ -205,7 +202,7 @@ def _kernel(kernel: Grey) -> np.ndarray:
             f"kernel{_named(kernel)}: got numbers from {taps.min():g} to {taps.max():g}; expected finite ones >= 0 "
             "that are not all 0: the kernel is bright on black"
         )
-    return taps / taps.sum()
+    return np.asarray(taps / taps.sum())
 
 
 def _numbers(given: Grey, what: str) -> tuple[np.ndarray, float]:

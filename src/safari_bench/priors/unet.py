@@ -130,12 +130,12 @@ class UNetPrior:
     @property
     def side(self) -> int:
         """Side of the pictures it was trained on, px."""
-        return self.network.side
+        return int(self.network.side)
 
     @property
     def stride(self) -> int:
         """Sides of pictures must be multiples of this."""
-        return self.network.stride
+        return int(self.network.stride)
 
     def predict(self, x_t: Image, t: int, *, clip: bool = False) -> Prediction:
         """See `Denoiser.predict`. The network moves to the device and the floating type of x_t."""

@@ -58,7 +58,7 @@ class Windows:
         inside = (inside[:, None] * w + inside).flatten()
         weight = self._weight().to(x_t)
         totals: list[Tensor] = []  # sums of weighted predictions (b h w, c or 2c), and of weights (b h w, 1)
-        for chunk in corners.split(self.tile):
+        for chunk in torch.split(corners, self.tile):
             places = (chunk[:, None] + inside).flatten().to(x_t.device)
             if torch.is_grad_enabled() and x_t.requires_grad and len(corners) > self.tile:
                 found = checkpoint(self._call, flat, places, t, use_reentrant=False, preserve_rng_state=False)

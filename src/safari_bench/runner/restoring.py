@@ -55,7 +55,7 @@ class Restoration:
     multiple: int = 1
     least: int = 1
     batch_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float32
     label: str | None = None
 
@@ -114,7 +114,8 @@ class Restoration:
                 yield pair
                 bar.update(before + len(names) * done / len(steps) - bar.n)
 
-        x = self.sampler.restore(Problem(y=y, operator=operator, sigma_y=self.sigma_y, streams=streams), denoiser, progress)
+        problem = Problem(y=y, operator=operator, sigma_y=self.sigma_y, streams=streams)
+        x = self.sampler.restore(problem, denoiser, progress)
         check_finite(x, "the end")
         bar.update(before + len(names) - bar.n)
         return x.detach(), denoiser.nfe
@@ -144,7 +145,9 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
 
 def _kind(build: Build) -> tuple[type[Operator], dict[str, Any]]:
     """The class of operators that a builder makes, and the settings; `Operator` where it is another function."""
-    function, settings = (build.func, dict(build.keywords)) if isinstance(build, partial) else (build, {})
-    if isinstance(function, type) and issubclass(function, Operator) and not (isinstance(build, partial) and build.args):
+    function, settings, rest = build, {}, False
+    if isinstance(build, partial):
+        function, settings, rest = build.func, dict(build.keywords), bool(build.args)
+    if isinstance(function, type) and issubclass(function, Operator) and not rest:
         return function, settings
     return Operator, {}
