@@ -38,11 +38,6 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
     """
     values = check(cfg)
     _say(settings.said(values))
-    if values["dataset"]["_target_"] == "safari_bench.data.Folder":
-        _say(
-            "dataset=folder: pictures are taken as clean, degraded by the task and scored against themselves; "
-            "to restore damaged ones: safari-bench restore PICTURE task=..."
-        )
     prior_name, denoiser = prior_of(json.dumps(values["prior"]))
     limit(values["compute"])
     device = device_of(values["compute"]["device"])
@@ -70,6 +65,11 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         label=label,
         loggers=_loggers(json.dumps(values["logger"])),
     )
+    if values["dataset"]["_target_"] == "safari_bench.data.Folder":
+        _say(
+            "dataset=folder: pictures are taken as clean, degraded by the task and scored against themselves; "
+            "to restore damaged ones: safari-bench restore PICTURE task=..."
+        )
 
     def job(name: str, method: Sampler, method_values: Mapping[str, Any], prior: Mapping[str, Any]) -> Job:
         spec = {
