@@ -157,6 +157,7 @@ def restore(
         denoiser if method.uses_prior else None, values["prior"]["name"], windows, shape
     )
     said += lines
+    said += (settings.said(values),) if isinstance(sampler, str) else ()
     if sigma == "auto":
         said += (f"noise: sigma={level:.4f} on [-1, 1]",)
     for line in said if say else ():
