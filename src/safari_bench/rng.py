@@ -52,6 +52,11 @@ class Streams:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def drawn(self) -> list[str]:
+        """The purposes that were drawn for so far."""
+        return list(self._generators)
+
     def generators(self, purpose: str) -> list[np.random.Generator]:
         """One generator per image; asking again returns the same ones, advanced by what was drawn."""
         if purpose not in self._generators:

@@ -1,10 +1,12 @@
 """Every group option, overlay and tuned file composes and reaches a signature that takes it."""
 
 import hydra
+import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DModel
 from omegaconf import OmegaConf
+from PIL import Image
 
 from safari_bench import machine
 from safari_bench.cli import main
@@ -42,7 +44,7 @@ def test_every_option_builds(group, tmp_path):
     for option in options(group):
         if option in PAPER_SCALE:
             continue
-        needs = own_checkpoint(tmp_path) if option == "diffusers" else []
+        needs = own_checkpoint(tmp_path) if option == "diffusers" else own_files(option, tmp_path, 64)
         if group == "logger" and option != "csv":
             pytest.importorskip(option)  # installed by those who want it
         cells = jobs(compose(f"{group}={option}", "dataset.n=1", f"output={tmp_path}", *needs), lambda: False)
@@ -56,6 +58,16 @@ def own_checkpoint(folder) -> list[str]:
     return [f"prior.checkpoint={folder}", "prior.sanity_check=false"]
 
 
+def own_files(task: str, folder, size: int) -> list[str]:
+    """What a task of one's own picture needs: a mask, a kernel."""
+    key = {"inpaint": "mask", "deblur": "kernel"}.get(task)
+    if key is None:
+        return []
+    n = size if key == "mask" else 5
+    Image.fromarray((np.eye(n) * 255).astype(np.uint8)).save(folder / f"{key}.png")
+    return [f"task.operator.{key}={folder / key}.png"]
+
+
 @pytest.mark.parametrize("dataset", ["photos", "leaves"])
 def test_every_embedded_dataset_loads(dataset):
     (job, *_) = jobs(compose(f"dataset={dataset}", "dataset.n=2"), lambda: False)
@@ -65,9 +77,10 @@ def test_every_embedded_dataset_loads(dataset):
 
 
 @pytest.mark.parametrize("size", [64, 256])
-def test_every_task_measures_at_both_sizes(size):
+def test_every_task_measures_at_both_sizes(size, tmp_path):
     for option in options("task"):
-        (job, *_) = jobs(compose(f"task={option}", f"dataset.size={size}", "dataset.n=1"), lambda: False)
+        words = [f"task={option}", f"dataset.size={size}", "dataset.n=1", *own_files(option, tmp_path, size)]
+        (job, *_) = jobs(compose(*words), lambda: False)
         _, y = job.task.measure(job.dataset.load(0), 0, "photos", "a")
         assert y.isfinite().all()
 

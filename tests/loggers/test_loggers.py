@@ -4,6 +4,7 @@ import json
 import time
 from pathlib import Path
 
+import matplotlib.font_manager  # noqa: F401  its cache is written while HOME is still the user's
 import numpy as np
 import pandas as pd
 import pytest

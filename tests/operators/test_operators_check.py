@@ -11,7 +11,8 @@ from safari_bench import operators as ops
 from safari_bench.cli.schema import register, root
 from safari_bench.operators.check import check
 
-TASKS = sorted(path.stem for path in (root() / "conf" / "task").glob("*.yaml"))
+#: but for those that want a file of the user's, see test_operators_given.py
+TASKS = sorted(p.stem for p in (root() / "conf" / "task").glob("*.yaml") if "???" not in p.read_text())
 
 
 def node_of(name: str):

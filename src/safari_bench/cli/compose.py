@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,17 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         label=label,
         loggers=_loggers(json.dumps(values["logger"])),
     )
+    if values["dataset"]["_target_"] == "safari_bench.data.Folder":
+        _say(
+            "dataset=folder: pictures are taken as clean, degraded by the task and scored against themselves; "
+            "to restore damaged ones: safari-bench restore PICTURE task=..."
+        )
 
     def job(name: str, method: Sampler, method_values: Mapping[str, Any], prior: Mapping[str, Any]) -> Job:
         spec = {
             "dataset": shared["dataset"].describe(),
             "prior": prior,
-            "task": values["task"],
+            "task": _with_files(values["task"]),
             "sampler": method_values,
             "precision": _precision(values["precision"], prior),
             "seed": values["seed"],
@@ -100,6 +106,14 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
 def _precision(asked: str, prior: Mapping[str, Any]) -> str:
     """What a cell is computed in: but for fp64 it is the network's, and a method without one gets its fp32 cell."""
     return "fp32" if prior["name"] == "none" and asked != "fp64" else asked
+
+
+def _with_files(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task with the digests of the files that its operator reads: another mask of that name is another cell."""
+    operator = task["operator"]
+    files = {key: Path(str(operator[key])) for key in ("mask", "kernel") if operator.get(key)}
+    digests = {f"{key}_sha256": sha256(path.read_bytes()).hexdigest() for key, path in files.items() if path.is_file()}
+    return {**task, "operator": {**operator, **digests}}
 
 
 def _run(spec: Mapping[str, Any], values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

@@ -8,7 +8,7 @@ __all__ = ["page"]
 
 _EXAMPLES = """\
 safari-bench dataset=photos task=sr_x4 sampler=safari guidance=full
-safari-bench dataset=folder dataset.root=my/pictures dataset.size=64
+safari-bench restore photo.jpg task=inpaint mask=scratches.png
 safari-bench -m task=sr_x4,inpaint_box sampler=dps,safari guidance.spatial=0,0.5,1
 safari-bench -m experiments=table1_embedded
 safari-bench table table1_embedded"""

@@ -92,6 +92,7 @@ class ComputeConfig:
 
     device: str = "auto"
     batch_size: int = 12
+    tile: int = 64
     workers: int = 0
     threads: int = 0
     compile: bool = False

@@ -31,12 +31,15 @@ __all__ = [
     "files",
     "folders",
     "is_name",
+    "like",
     "register",
     "renamed",
     "said",
 ]
 
 TUNED, PAPER = "tuned", "paper"
+#: tasks of a user's own picture -> the one whose values they start from
+_LIKE = {"inpaint": "inpaint_random", "deblur": "deblur_motion", "jpeg": "denoising"}
 _SCHEME = "settings"
 
 
@@ -55,6 +58,11 @@ def files() -> dict[str, Path]:
     return {path.stem: path for folder in reversed(folders()) for path in sorted(folder.glob("*.yaml"))}
 
 
+def like(task: str) -> str:
+    """The task whose settings a task starts from where it has none of its own; mostly itself."""
+    return _LIKE.get(task, task)
+
+
 def entry(settings: str, prior: str, task: str, sampler: str) -> Mapping[str, Any]:
     """What a file holds for one task and sampler; empty if nothing.
 
@@ -69,7 +77,7 @@ def entry(settings: str, prior: str, task: str, sampler: str) -> Mapping[str, An
         return {}
     found = _read(path, path.stat().st_mtime_ns)
     try:
-        node = found.get(task, {}).get(sampler, {})
+        node = found.get(task, found.get(like(task), {})).get(sampler, {})
         held = {key: dict(node[key]) for key in ("values", "guidance") if key in node}
     except (AttributeError, TypeError, ValueError) as error:
         raise HydraException(

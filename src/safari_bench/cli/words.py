@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from safari_bench.errors import ConfigError
 
-__all__ = ["Parser", "add_keys", "add_shows", "keys_of", "wide"]
+__all__ = ["Parser", "add_keys", "add_own", "add_shows", "keys_of", "wide"]
 
 
 class Parser(ArgumentParser):
@@ -26,6 +26,11 @@ def add_keys(parser: ArgumentParser) -> None:
     parser.add_argument(
         "keys", nargs="*", metavar="key=value", help="choices and values of the configuration; see safari-bench --help"
     )
+    add_own(parser)
+
+
+def add_own(parser: ArgumentParser) -> None:
+    """Add --config-dir and --allow."""
     parser.add_argument(
         "--config-dir",
         metavar="DIR",

@@ -7,6 +7,7 @@ from safari_bench.data.folder import Folder
 from safari_bench.data.leaves import Leaves, leaf_generator, leaf_picture
 from safari_bench.data.listing import safe_name
 from safari_bench.data.manifest import Manifest, manifest_csv
+from safari_bench.data.opened import Opened, open_picture
 from safari_bench.data.photographs import Photographs
 from safari_bench.data.photos import Photos
 from safari_bench.data.pictures import Pictures
@@ -20,6 +21,7 @@ __all__ = [
     "ImageNet",
     "Leaves",
     "Manifest",
+    "Opened",
     "Photographs",
     "Photos",
     "Pictures",
@@ -31,6 +33,7 @@ __all__ = [
     "leaf_generator",
     "leaf_picture",
     "manifest_csv",
+    "open_picture",
     "read_image",
     "safe_name",
     "textures",

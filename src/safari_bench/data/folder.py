@@ -12,7 +12,7 @@ __all__ = ["Folder"]
 
 
 class Folder(Pictures):
-    """The images under a directory, at any depth, sorted by relative path.
+    """The images under a directory, at any depth, sorted by relative path. They are taken as clean.
 
     Ids are relative paths (see `listing.find_images`) and depend on neither n nor subset.
 

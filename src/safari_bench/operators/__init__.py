@@ -5,6 +5,7 @@ from safari_bench.operators.check import Verdict, check
 from safari_bench.operators.coding import Jpeg, Quantization
 from safari_bench.operators.colorization import Colorization
 from safari_bench.operators.contract import LinearOperator, Operator, SVDOperator, Unsupported
+from safari_bench.operators.given import Blur, Inpainting, KernelBlur, Linear, LinearMap, MaskInpainting
 from safari_bench.operators.laws import LAWS, make_noise
 from safari_bench.operators.masks import BoxInpainting, Denoising, RandomInpainting
 from safari_bench.operators.motion import MotionBlur
@@ -19,14 +20,20 @@ __all__ = [
     "AnisotropicBlur",
     "AveragePool",
     "BicubicDownsample",
+    "Blur",
     "BoxInpainting",
     "Colorization",
     "Denoising",
     "Gaussian",
     "GaussianBlur",
     "HighDynamicRange",
+    "Inpainting",
     "Jpeg",
+    "KernelBlur",
+    "Linear",
+    "LinearMap",
     "LinearOperator",
+    "MaskInpainting",
     "MotionBlur",
     "NoNoise",
     "Noise",

@@ -1,6 +1,7 @@
 """Colorization: only the mean of the three channels is measured."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -20,6 +21,16 @@ class Colorization(SVDOperator):
     Raises:
         ValueError: images do not have 3 channels.
     """
+
+    @classmethod
+    def image_shape_of(cls, y_shape: Sequence[int], **settings: Any) -> tuple[int, ...]:
+        """Three channels."""
+        return (3, *y_shape[1:])
+
+    @classmethod
+    def of_picture(cls, picture: Image) -> Measurement:
+        """The mean of the channels."""
+        return picture.mean(1, keepdim=True)
 
     def __init__(self, image_shape: Sequence[int], streams: Streams) -> None:
         super().__init__(image_shape, streams)

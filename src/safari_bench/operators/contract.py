@@ -19,7 +19,16 @@ from safari_bench.errors import Unsupported
 from safari_bench.rng import Streams
 from safari_bench.shapes import Image, Measurement, PerImage, Spectrum
 
-__all__ = ["LinearOperator", "Operator", "SVDOperator", "Unsupported", "join"]
+__all__ = ["LinearOperator", "Operator", "SVDOperator", "Unsupported", "join", "reflected"]
+
+
+def reflected(y: Tensor, pad: Sequence[int]) -> Tensor:
+    """y (..., h, w) mirrored about its outermost pixel centres by pad = (left, right, top, bottom) px, of any size."""
+    for axis, sides in ((-1, pad[:2]), (-2, pad[2:])):
+        places = np.arange(y.shape[axis])
+        mode: Any = "reflect" if len(places) > 1 else "edge"
+        y = y.index_select(axis, torch.from_numpy(np.pad(places, tuple(sides), mode=mode)).to(y.device))
+    return y
 
 
 class Operator(ABC):
@@ -38,6 +47,34 @@ class Operator(ABC):
         self.batch = len(streams)
         self.device = streams.device
         self.dtype = streams.dtype
+
+    @classmethod
+    def image_shape_of(cls, y_shape: Sequence[int], **settings: Any) -> tuple[int, ...]:
+        """(c, h, w) of the images whose measurements have the shape y_shape. By default y_shape itself.
+
+        Args:
+            settings: the operator's own keyword arguments.
+        """
+        return tuple(y_shape)
+
+    @classmethod
+    def of_picture(cls, picture: Tensor) -> Tensor:
+        """The measurement (b, *m) that a picture file (b, 3, h, w) holds. By default the picture itself."""
+        return picture
+
+    @classmethod
+    def margin(cls, **settings: Any) -> int:
+        """Least number of px by which a picture y should be extended on every side. By default 0."""
+        return 0
+
+    @classmethod
+    def extended(cls, y: Tensor, pad: Sequence[int], **settings: Any) -> tuple[Tensor, dict[str, Any]]:
+        """A picture y extended beyond its border, and the settings of the operator that measures it.
+
+        Args:
+            pad: how many px to the left, right, top and bottom.
+        """
+        return reflected(y, pad), settings
 
     @abstractmethod
     def A(self, x: Image) -> Measurement:

@@ -1,4 +1,4 @@
-"""Operators that keep or drop whole pixels: denoising and the two kinds of inpainting. V = U = I, S = the mask."""
+"""Operators that keep or drop whole pixels: denoising and inpainting of drawn holes. V = U = I, S = the mask."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from safari_bench.operators.contract import SVDOperator
 from safari_bench.rng import Streams
 from safari_bench.shapes import Image, Measurement, Spectrum
 
-__all__ = ["BoxInpainting", "Denoising", "RandomInpainting"]
+__all__ = ["BoxInpainting", "Denoising", "Masked", "RandomInpainting"]
 
 
 class _Diagonal(SVDOperator):
@@ -37,8 +37,8 @@ class Denoising(_Diagonal):
         self.gains = torch.ones(1, 1, *self.image_shape[1:], device=self.device, dtype=self.dtype)
 
 
-class _Inpainting(_Diagonal):
-    """A = diag(mask), one mask per image shared by its channels, (b, 1, h, w)."""
+class Masked(_Diagonal):
+    """A = diag(mask), one mask per image, or one for all, shared by its channels, (b or 1, 1, h, w)."""
 
     def _set_masks(self, masks: list[np.ndarray]) -> None:
         self.gains = torch.from_numpy(np.stack(masks)).unsqueeze(1).to(self.device, self.dtype)
@@ -49,7 +49,7 @@ class _Inpainting(_Diagonal):
         return self.gains
 
 
-class BoxInpainting(_Inpainting):
+class BoxInpainting(Masked):
     """A square hole at a random place (Chung et al., DPS, ICLR 2023: 128 px hole, 16 px margin at 256 px).
 
     The place is uniform over those allowed and is drawn from the streams' purpose "mask".
@@ -86,7 +86,7 @@ class BoxInpainting(_Inpainting):
         self._set_masks(masks)
 
 
-class RandomInpainting(_Inpainting):
+class RandomInpainting(Masked):
     """Pixels removed at random: exactly round(fraction h w) of them, drawn from the streams' purpose "mask".
 
     Args:

@@ -9,7 +9,7 @@ from safari_bench.operators.contract import SVDOperator
 from safari_bench.rng import Streams
 from safari_bench.shapes import Image, Measurement, Spectrum
 
-__all__ = ["MotionBlur"]
+__all__ = ["Convolution", "MotionBlur"]
 
 #: time steps of a trajectory; at 61 taps each is an eighth of a pixel long.
 STEPS = 512
@@ -17,35 +17,19 @@ STEPS = 512
 ROUNDING = 1e-12
 
 
-class MotionBlur(SVDOperator):
-    """Circular convolution with a random camera-shake kernel per image (61 taps, intensity 0.5 at 256 px).
+class Convolution(SVDOperator):
+    """Circular convolution with kernels anchored at tap taps // 2 of each axis.
 
-    V is the orthonormal 2-D DFT, the gains are |k_hat|, (b, 1, h, w), and U is V times the phase of k_hat. Kernels are
-    non-negative, sum to 1 and have their centroid on tap taps // 2, so that the blur does not move the image. They are
-    drawn from the streams' purpose "kernel" and held in ``kernels``, (b, 1, taps, taps), float64.
-
-    Args:
-        taps: side of the kernel in px; no trajectory is longer than taps - 1.
-        intensity: how shaky the camera is: 0 moves along a straight line, 1 curls and jerks.
-
-    Raises:
-        ValueError: the kernel is larger than the image, taps < 1, or intensity is outside [0, 1].
+    V is the orthonormal 2-D DFT, the gains are |k_hat|, (b or 1, 1, h, w), and U is V times the phase of k_hat.
     """
 
-    def __init__(self, image_shape: Sequence[int], streams: Streams, *, taps: int, intensity: float) -> None:
-        super().__init__(image_shape, streams)
+    def _set_kernels(self, kernels: np.ndarray) -> None:
+        """Take kernels (b or 1, 1, taps down, taps across), float64, no larger than the image."""
         _, h, w = self.image_shape
-        if not 1 <= taps <= min(h, w):
-            raise ValueError(
-                f"MotionBlur: got a kernel of {taps} taps for a {h} x {w} image; expected 1 to {min(h, w)}. "
-                "Choose fewer taps or larger images."
-            )
-        if not 0 <= intensity <= 1:
-            raise ValueError(f"MotionBlur: got intensity {intensity}; expected a number in [0, 1].")
-        kernels = np.stack([_kernel(g, taps, intensity) for g in streams.generators("kernel")])[:, None]
+        rows, columns = kernels.shape[-2:]
         self.kernels = torch.from_numpy(kernels)
-        padded = np.pad(kernels, [(0, 0), (0, 0), (0, h - taps), (0, w - taps)])
-        k_hat = np.fft.fft2(np.roll(padded, (-(taps // 2), -(taps // 2)), axis=(-2, -1)))
+        padded = np.pad(kernels, [(0, 0), (0, 0), (0, h - rows), (0, w - columns)])
+        k_hat = np.fft.fft2(np.roll(padded, (-(rows // 2), -(columns // 2)), axis=(-2, -1)))
         gains = np.abs(k_hat)
         gains[gains < ROUNDING] = 0
         phase = np.where(gains > 0, k_hat / np.where(gains > 0, gains, 1), 1)
@@ -73,6 +57,33 @@ class MotionBlur(SVDOperator):
     def baseline(self, y: Measurement) -> Image:
         """y itself."""
         return y
+
+
+class MotionBlur(Convolution):
+    """Circular convolution with a random camera-shake kernel per image (61 taps, intensity 0.5 at 256 px).
+
+    Kernels are non-negative, sum to 1 and have their centroid on tap taps // 2, so that the blur does not move the
+    image. They are drawn from the streams' purpose "kernel" and held in ``kernels``, (b, 1, taps, taps), float64.
+
+    Args:
+        taps: side of the kernel in px; no trajectory is longer than taps - 1.
+        intensity: how shaky the camera is: 0 moves along a straight line, 1 curls and jerks.
+
+    Raises:
+        ValueError: the kernel is larger than the image, taps < 1, or intensity is outside [0, 1].
+    """
+
+    def __init__(self, image_shape: Sequence[int], streams: Streams, *, taps: int, intensity: float) -> None:
+        super().__init__(image_shape, streams)
+        _, h, w = self.image_shape
+        if not 1 <= taps <= min(h, w):
+            raise ValueError(
+                f"MotionBlur: got a kernel of {taps} taps for a {h} x {w} image; expected 1 to {min(h, w)}. "
+                "Choose fewer taps or larger images."
+            )
+        if not 0 <= intensity <= 1:
+            raise ValueError(f"MotionBlur: got intensity {intensity}; expected a number in [0, 1].")
+        self._set_kernels(np.stack([_kernel(g, taps, intensity) for g in streams.generators("kernel")])[:, None])
 
 
 def _kernel(generator: np.random.Generator, taps: int, intensity: float) -> np.ndarray:

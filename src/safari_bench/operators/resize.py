@@ -1,6 +1,7 @@
 """Downsampling by a whole factor: antialiased bicubic, and block means."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch.nn import functional as F
@@ -16,6 +17,12 @@ FACTORS = (2, 4, 8, 16)
 
 class _Downsample(SeparableSVD):
     """(b, c, h, w) -> (b, c, h / factor, w / factor). A constant image maps to the same constant."""
+
+    @classmethod
+    def image_shape_of(cls, y_shape: Sequence[int], **settings: Any) -> tuple[int, ...]:
+        """y's channels, and its sides times the factor."""
+        c, h, w = y_shape
+        return (c, h * settings["factor"], w * settings["factor"])
 
     def baseline(self, y: Measurement) -> Image:
         """Bicubic upsampling of y to the image's size."""

@@ -203,6 +203,16 @@ class MixturePrior:
             self._devices[device] = _Axes(*(x.to(device) for x in self._devices[torch.device("cpu")]))
         return self._devices[device]
 
+    @property
+    def side(self) -> int:
+        """Side of its images, px."""
+        return self.mixture.image_shape[-1]
+
+    @property
+    def stride(self) -> int:
+        """The same: it knows no other size."""
+        return self.side
+
     def check(self, image_shape: Sequence[int]) -> None:
         """Refuse images that the mixture says nothing about.
 

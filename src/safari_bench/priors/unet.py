@@ -128,6 +128,16 @@ class UNetPrior:
         self.settings = dict(settings or {})
         self._adapter = adapter
 
+    @property
+    def side(self) -> int:
+        """Side of the pictures it was trained on, px."""
+        return int(self.network.side)
+
+    @property
+    def stride(self) -> int:
+        """Sides of pictures must be multiples of this."""
+        return int(self.network.stride)
+
     def predict(self, x_t: Image, t: int, *, clip: bool = False) -> Prediction:
         """See `Denoiser.predict`. The network moves to the device and the floating type of x_t."""
         self.network.to(x_t.device, x_t.dtype)

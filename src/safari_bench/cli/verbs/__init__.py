@@ -21,7 +21,20 @@ from safari_bench.errors import ConfigError
 __all__ = ["ALIASES", "VERBS", "call", "module", "parser"]
 
 #: in the order of the help page; the first one runs where no verb is given
-VERBS = ("run", "table", "ablate", "tune", "score", "plan", "check", "doctor", "weights", "manifest", "exact")
+VERBS = (
+    "run",
+    "restore",
+    "table",
+    "ablate",
+    "tune",
+    "score",
+    "plan",
+    "check",
+    "doctor",
+    "weights",
+    "manifest",
+    "exact",
+)
 ALIASES = {"study": "ablate"}
 #: verbs of earlier versions -> the module of a checkout that does it now
 _MOVED = {"train": "recipes.train_prior", "fit": "recipes.fit", "card": "recipes.card"}
