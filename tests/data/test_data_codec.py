@@ -1,6 +1,7 @@
 """The pixel codec and the image reader, against files made with Pillow or by hand."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from safari_bench.data import DataError, Record, digest, encode_png, from_uint8, read_image, to_uint8
+from safari_bench.data import DataError, Record, digest, encode_png, from_uint8, open_picture, read_image, to_uint8
 from safari_bench.data.contract import records_digest
 
 
@@ -183,3 +184,19 @@ def test_digest_is_that_of_the_stored_file(tmp_path: Path) -> None:
     (tmp_path / "a.bmp").write_bytes(buffer.getvalue())
     Image.fromarray(gradient()).save(tmp_path / "a.png")
     assert digest(read_image(tmp_path / "a.bmp")) == digest(read_image(tmp_path / "a.png"))
+
+
+def test_a_program_that_is_named_as_a_picture_is_not_run(tmp_path: Path) -> None:
+    """Pillow hands EPS files to Ghostscript."""
+    Image.new("RGB", (32, 32)).save(tmp_path / "x.eps")
+    (tmp_path / "x.eps").rename(tmp_path / "x.png")
+    for read in (read_image, open_picture):
+        with pytest.raises(DataError, match="cannot be decoded"):
+            read(tmp_path / "x.png")
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    for read in (read_image, open_picture):
+        with pytest.raises(DataError, match="no regular file"):
+            read(tmp_path / "x.png")

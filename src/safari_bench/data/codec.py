@@ -10,7 +10,10 @@ from torch import Tensor
 
 from safari_bench.data.contract import DataError, Pixels
 
-__all__ = ["encode_png", "from_pixels", "from_uint8", "read_image", "to_uint8"]
+__all__ = ["FORMATS", "encode_png", "from_pixels", "from_uint8", "read_image", "to_uint8"]
+
+#: what is read, whatever a file's name ends in: Pillow would hand an EPS file to Ghostscript, which runs programs
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def to_uint8(x: Tensor) -> Tensor:
@@ -80,9 +83,13 @@ def read_image(path: Path | str, *, turn: bool = True) -> Pixels:
         DataError: if the file is missing, truncated, not an image, or has samples without a known range (32-bit).
     """
     try:
-        with Image.open(path) as file:
+        if Path(path).exists() and not Path(path).is_file():
+            raise DataError(f"image {path}: no regular file; expected an image file")
+        with Image.open(path, formats=FORMATS) as file:
             file.load()
             image = ImageOps.exif_transpose(file) if turn else file.copy()
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"image {path}: no such file; check the path, or the target if it is a link") from error
     except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles on

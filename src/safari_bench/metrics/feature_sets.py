@@ -195,7 +195,7 @@ def _features(network: Callable[[Tensor], Tensor], paths: Sequence[Path], progre
 
 def _picture(path: Path) -> Tensor:
     """(1, 3, h, w) uint8."""
-    with Image.open(path) as file:
+    with Image.open(path, formats=["PNG"]) as file:
         pixels = np.array(file.convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 

@@ -19,7 +19,7 @@ def load(path: Path) -> Image.Image | None:
     if not path.is_file():
         return None
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=["PNG"]) as file:
             return file.convert("RGB")
     except (UnidentifiedImageError, OSError) as error:
         raise TableError(f"{path} is not a picture: {error}; delete it and build the table again") from error
