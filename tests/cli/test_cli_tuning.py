@@ -66,7 +66,7 @@ def test_the_objective_is_a_loss_whichever_way_a_metric_points():
     (path,) = Path("results/o").glob("photos/denoising/unconditional/*")
     rows = pd.read_csv(path / "rows.csv")
     assert objective("haarpsi", path) == ("haarpsi", pytest.approx(-rows.haarpsi.mean()))
-    assert objective("auto", path) == objective("haarpsi", path)
+    assert objective("auto", path) == objective("deep_distance", path) == ("deep_distance", rows.deep_distance.mean())
     assert objective("gmsd", path) == ("gmsd", pytest.approx(rows.gmsd.mean()))
     assert objective("data_consistency", path)[1] == pytest.approx(abs(rows.data_consistency.mean() - 1))
     with pytest.raises(ConfigError, match=r"expected one of .*psnr"):
@@ -115,10 +115,10 @@ def test_every_grid_sets_keys_that_its_method_takes(file):
 def test_grids_are_those_of_the_sampler_and_the_task_asked_for():
     found = list(search.grids("photos64", "dps", "inpaint_box"))
     assert [words for _, words in found] == [
-        ["sampler=dps", "sampler.steps=50", "sampler.zeta=3,6,12,24", "task=inpaint_box"],
-        ["sampler=dps", "sampler.steps=50", "sampler.zeta=1.5", "task=inpaint_box"],
+        ["sampler=dps", "sampler.steps=50", "sampler.guide_below=8", "sampler.zeta=3,6,12", "task=inpaint_box"],
+        ["sampler=dps", "sampler.steps=50", "sampler.guide_below=8", "sampler.zeta=1.5", "task=inpaint_box"],
     ]
-    assert len(list(search.grids("photos64", "dps", "sr_x4"))) == 1
+    assert len(list(search.grids("photos64", "dps", "sr_x4"))) == 2
     with pytest.raises(ConfigError, match="did you mean photos64"):
         list(search.grids("photos46"))
 

@@ -202,10 +202,10 @@ class TestLeaves:
         with pytest.raises(DataError, match="'val', expected one of test, tuning, train"):
             Leaves("val")
         for size in (15, 0, [64], [64, 8], [64, 64, 64]):
-            with pytest.raises(DataError, match=r"dataset.size: got .* expected an integer of at least 16 or a pair"):
+            with pytest.raises(DataError, match=r"dataset.size: got .* expected an integer from 16 to 2048 or a pair"):
                 Leaves("test", size)
         for n in (0, -3):
-            with pytest.raises(DataError, match=rf"dataset.n: got {n}, expected an integer of at least 1"):
+            with pytest.raises(DataError, match=rf"dataset.n: got {n}, expected an integer from 1 to 1000000"):
                 Leaves("test", n=n)
         with pytest.raises(IndexError):
             Leaves("test", 16, n=2).load(2)

@@ -42,7 +42,8 @@ def hole_of(method: Sampler) -> tuple[float, float, float]:
 @pytest.mark.parametrize("name", [*GUIDED, *OTHERS])
 def test_no_hole_is_biased_or_whiter_than_photographs(name):
     bias, white, truth = hole_of(sampler(name))
-    assert abs(bias) < 0.1 and white < min(truth, 0.03), (bias, white, truth)
+    most = 0.01 if name in GUIDED else 0.03  # MMPS draws more of it, as photographs have
+    assert abs(bias) < 0.1 and white < most < truth, (bias, white, truth)
 
 
 def test_published_settings_at_few_steps_do_turn_white():

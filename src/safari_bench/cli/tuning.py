@@ -92,7 +92,7 @@ def chosen(run: Path, metric: str, also: Sequence[str] = ()) -> dict[str, dict[s
         entry["chosen"] = {
             "metric": metric,
             "score": round(choice.score, 4),
-            "runner_up": round(choice.runner_up, 4),
+            **({} if math.isnan(choice.runner_up) else {"runner_up": round(choice.runner_up, 4)}),
             "candidates": choice.candidates,
             "images": dict(choice.datasets),
             **({"at_edge": list(choice.at_edge)} if choice.at_edge else {}),

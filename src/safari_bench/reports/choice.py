@@ -29,7 +29,7 @@ class Choice:
         candidates: configurations that were compared.
         datasets: dataset -> number of images.
         at_edge: keys whose best value is the smallest or largest of a grid; draws from an interval have none.
-        runner_up: the second best score; NaN if there is none.
+        runner_up: the second best score of those that are not out; NaN if there is none.
         trials: every configuration, best first: the keys that were varied, and its score (NaN where an image failed).
     """
 
@@ -89,6 +89,7 @@ def _best(key: tuple[str, str, str], found: list[Line], metric: str) -> Choice:
     best = by_settings[ranked[0]]
     if losses[ranked[0]] == math.inf:
         raise TableError(f"{'/'.join(key)}: every configuration has an image without {metric}; widen the sweep")
+    second = losses[ranked[1]] if len(ranked) > 1 else math.inf
     tried = [_settings(members[0].first) for members in by_settings.values()]
     varied = [
         name
@@ -105,7 +106,7 @@ def _best(key: tuple[str, str, str], found: list[Line], metric: str) -> Choice:
         candidates=len(by_settings),
         datasets=datasets,
         at_edge=tuple(name for name in varied if _is_edge(settings.get(name), [values.get(name) for values in tried])),
-        runner_up=_mean(by_settings[ranked[1]], metric) if len(ranked) > 1 else math.nan,
+        runner_up=_mean(by_settings[ranked[1]], metric) if second < math.inf else math.nan,
         trials=tuple(
             {name: _settings(by_settings[text][0].first).get(name) for name in varied}
             | {metric: _mean(by_settings[text], metric) if _complete(by_settings[text], set(datasets)) else math.nan}
