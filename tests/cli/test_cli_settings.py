@@ -80,7 +80,6 @@ def test_settings_are_no_part_of_a_run_id():
     """One cell whether its values come from a file or are typed."""
     tuned = jobs(composed("sampler=dps", "dataset.n=1"), lambda: False)[-1].run
     words = ["sampler=dps", "dataset.n=1", "settings=paper", "sampler.zeta=12", "sampler.steps=50"]
-    words += ["sampler.guide_below=8"]
     typed = jobs(composed(*words), lambda: False)[-1].run
     assert tuned["run_id"] == typed["run_id"] == run_id(tuned["spec"])
     assert (tuned["settings"]["name"], typed["settings"]["name"]) == ("tuned", "paper")

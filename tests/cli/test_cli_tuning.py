@@ -118,7 +118,7 @@ def test_grids_are_those_of_the_sampler_and_the_task_asked_for():
         ["sampler=dps", "sampler.steps=50", "sampler.guide_below=8", "sampler.zeta=3,6,12", "task=inpaint_box"],
         ["sampler=dps", "sampler.steps=50", "sampler.guide_below=8", "sampler.zeta=1.5", "task=inpaint_box"],
     ]
-    assert len(list(search.grids("photos64", "dps", "sr_x4"))) == 2
+    assert len(list(search.grids("photos64", "dps", "sr_x4"))) == 3
     with pytest.raises(ConfigError, match="did you mean photos64"):
         list(search.grids("photos46"))
 
