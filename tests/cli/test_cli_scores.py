@@ -111,7 +111,7 @@ def test_a_run_scored_later_has_the_numbers_of_one_scored_at_once(published, cap
     capsys.readouterr()
     assert main(["score", "later", "compute.device=cpu", *SHALLOW]) == 0
     said = capsys.readouterr().out
-    assert "2 pictures; new: lpips_vgg, lpips_alex; as before: psnr, ssim, haarpsi, gmsd, spectrum_low" in said
+    assert "2 pictures; new: lpips_vgg, lpips_alex; as before: psnr, ssim, haarpsi, gmsd, saturated" in said
     assert "LPIPS VGG" in said
     cost = ["seconds", "peak_mem_mb"]
     pd.testing.assert_frame_equal(rows(name="later").drop(columns=cost), rows().drop(columns=cost), check_exact=True)

@@ -134,10 +134,10 @@ def test_a_killed_worker_ends_only_its_cell(own):
 
 def test_verbs_that_write_into_a_folder_wait_for_nobody_and_lose_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    with ledger.locked(tmp_path / "results/exact"):
+    with ledger.exclusive(tmp_path / "results/exact"):
         assert main(["exact", "max_steps=1"]) == 1
         assert "works on" in capsys.readouterr().err
-    with ledger.locked(tmp_path / "conf/tuned"), pytest.raises(CellBusy):
+    with ledger.exclusive(tmp_path / "conf/tuned"), pytest.raises(CellBusy):
         tuning.write(tmp_path / "conf/tuned/mine.yaml", {"sr_x4": {"dps": {"values": {"zeta": 1.0}}}})
     tuning.write(tmp_path / "conf/tuned/mine.yaml", {"sr_x4": {"dps": {"values": {"zeta": 1.0}}}})
     assert "zeta: 1.0" in (tmp_path / "conf/tuned/mine.yaml").read_text()

@@ -22,7 +22,7 @@ from recipes.mixture import Mixture
 from recipes.photographs import PACK, manifest
 from recipes.train_prior import Run, train
 from safari_bench.errors import ConfigError
-from safari_bench.ledger import locked
+from safari_bench.ledger import exclusive
 from safari_bench.priors.unet import load
 
 CPU = torch.device("cpu")
@@ -142,7 +142,7 @@ def test_a_run_does_not_go_on_with_other_settings(folder, tmp_path):
 
 def test_two_processes_do_not_train_one_run(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train_prior", "--photographs", str(folder), "--into", str(tmp_path)])
-    with locked(tmp_path):
+    with exclusive(tmp_path):
         assert train_prior.main() == 1
     assert "works on" in capsys.readouterr().err and not (tmp_path / "checkpoint.pt").exists()
 

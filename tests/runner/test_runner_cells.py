@@ -59,7 +59,7 @@ def measured(name: str, operator) -> Task:
 
 
 def job(folder: Path, task="sr_x4", sampler="safari", **changes) -> Job:
-    spec = {"task": str(task), "sampler": sampler}
+    spec = {"task": {"name": str(task)}, "sampler": {"name": sampler}}
     settings = dict(
         dataset=Photos(n=4),
         task=measured(task, TASKS[task]) if isinstance(task, str) else task,

@@ -72,7 +72,9 @@ def rows(folder: Path, **changes) -> pd.DataFrame:
         folder=folder,
     )
     work |= changes
-    spec = {"task": work["task"].name, "sampler": work["sampler_name"], "prior": work["prior_name"]}
+    spec = {group: {"name": work[f"{group}_name"]} for group in ("sampler", "prior")} | {
+        "task": {"name": work["task"].name}
+    }
     job = Job(**work, run={"spec": spec, "run_id": run_id(spec)})
     run_cell(job)
     table = pd.read_csv(job.cell_folder / "rows.csv", keep_default_na=False)

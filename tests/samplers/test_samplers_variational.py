@@ -198,7 +198,7 @@ def test_levels_of_daps_are_those_of_the_paper():
 
     operator, _, y = setting("denoising", 0.05, 1)
     recorder = Recorder()
-    DAPS(**{**preset("daps"), "langevin_steps": 0}).restore(
+    DAPS(**{**preset("daps"), "langevin_steps": 1}).restore(
         Problem(y=y, operator=operator, sigma_y=0.05, streams=Streams(0, "t", ["a"], dtype=torch.float64)),
         recorder,
         iter,

@@ -62,4 +62,4 @@ def _key(key: str) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    return [str(item) for item in (value if isinstance(value, list) else [value])]
+    return ["null" if item is None else str(item) for item in (value if isinstance(value, list) else [value])]
