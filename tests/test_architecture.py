@@ -18,7 +18,7 @@ ALLOWED = {
     "machine": set(),
     "ledger": set(),
     "diffusion": {"shapes"},
-    "operators": {"shapes", "rng"},
+    "operators": {"shapes", "rng", "data"},
     "data": {"shapes"},
     "metrics": {"shapes", "ledger"},
     "priors": {"shapes", "diffusion", "rng"},

@@ -14,7 +14,7 @@ from PIL import Image
 
 import safari_bench as sb
 from safari_bench.cli import main
-from safari_bench.cli.library import SIGMA_8_BITS, estimate_sigma
+from safari_bench.cli.measured import SIGMA_8_BITS, estimate_sigma
 from safari_bench.data import leaf_generator, leaf_picture
 from safari_bench.errors import ConfigError, Unsupported
 from safari_bench.rng import Streams

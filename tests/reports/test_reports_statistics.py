@@ -79,6 +79,14 @@ def test_perfect_restorations_are_best_everywhere(run) -> None:
     assert against.p == pytest.approx(2 / 2**8) and against.verdict == "worse"
 
 
+def test_a_mean_over_fewer_images_says_so(run) -> None:
+    run.cell("dps", {"psnr": [20, NAN, 24, 25], "haarpsi": 0.8})
+    build(run.folder)
+    row = next(row for row in (run.folder / "table1.md").read_text().splitlines() if row.startswith("| dps"))
+    assert "23.00" in row
+    assert "(3 of 4 images)" in (run.folder / "table1.md").read_text()
+
+
 def test_interval_depends_on_values_and_name_alone() -> None:
     values = np.random.default_rng(0).normal(size=30)
     assert interval(values, "a") == interval(values.copy(), "a") != interval(values, "b")

@@ -180,6 +180,11 @@ def test_a_run_that_goes_on_with_other_metrics_has_them_for_every_image(tmp_path
     assert (later.attempted, later.notes) == (0, ["scored the saved pictures by ssim"])
     table = rows(job(tmp_path, metrics=Suite([Ssim()])))
     assert table[["psnr", "gmsd", "ssim"]].notna().all(axis=None)
+    # a picture that is gone costs neither the run nor the scores that are there
+    work = job(tmp_path, metrics=Suite([HaarPsi()]))
+    next((work.cell_folder / "images").iterdir()).unlink()
+    (note,) = run_cell(work).notes
+    assert note.startswith("some scores are missing: image ") and "haarpsi" not in rows(work)
 
 
 def test_what_cannot_work_is_a_row_with_a_reason(tmp_path):

@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from safari_bench import NUMBERS, __version__, machine
 from safari_bench.cli import settings
+from safari_bench.cli.notes import notes
 from safari_bench.cli.precision import set_layout, set_precision
 from safari_bench.cli.schema import ConfigError, check, checked_loggers, root
 from safari_bench.cli.tasks import task_of
-from safari_bench.cli.unread import unread
 from safari_bench.data import Dataset
 from safari_bench.ledger import run_id
 from safari_bench.loggers import LoggerError
@@ -27,7 +27,7 @@ from safari_bench.priors.unet import PriorError
 from safari_bench.runner import Job, Logger
 from safari_bench.samplers import Degraded, Sampler
 
-__all__ = ["dataset_of", "device_of", "jobs", "limit", "loggers_of", "prior_of", "refused", "suite_of"]
+__all__ = ["dataset_of", "device_of", "jobs", "limit", "loggers_of", "prior_of", "refused", "sampler_of", "suite_of"]
 
 
 def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job]:
@@ -44,17 +44,9 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
     device = device_of(values["compute"]["device"])
     set_precision(denoiser, values["precision"], device)
     set_layout(denoiser, values["compute"])
-    arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
-    sampler = refused("sampler", lambda: instantiate(arguments, _convert_="all"))
-    if not isinstance(sampler, Sampler):
-        raise ConfigError(
-            f"sampler._target_: {arguments['_target_']} makes a {type(sampler).__name__}, expected a Sampler; derive "
-            "its class from safari_bench.samplers.Sampler"
-        )
+    sampler = sampler_of(values["sampler"])
     refused("sampler", lambda: sampler.fits(denoiser.schedule))
     dataset = dataset_of(values["dataset"])
-    for line in unread(values):
-        _say(line)
     shared: dict[str, Any] = dict(
         dataset=dataset,
         task=refused("task", lambda: task_of(values["task"], dataset.image_shape)),
@@ -70,11 +62,8 @@ def jobs(cfg: DictConfig, stop: Callable[[], bool], label: str = "") -> list[Job
         label=label,
         loggers=_loggers(json.dumps(values["logger"])),
     )
-    if values["dataset"]["_target_"] == "safari_bench.data.Folder":
-        _say(
-            "dataset=folder: pictures are taken as clean, degraded by the task and scored against themselves; "
-            "to restore damaged ones: safari-bench restore PICTURE task=..."
-        )
+    for line in notes(values):
+        _say(line)
 
     def job(name: str, method: Sampler, method_values: Mapping[str, Any], prior: Mapping[str, Any]) -> Job:
         spec = {
@@ -155,6 +144,22 @@ def refused(group: str, build: Callable[[], Any]) -> Any:
         if isinstance(cause, PriorError | LoggerError):
             raise cause from error
         raise
+
+
+def sampler_of(node: Mapping[str, Any]) -> Sampler:
+    """The method of a node.
+
+    Raises:
+        ConfigError: a value is refused, or the class is no Sampler.
+    """
+    arguments = {key: value for key, value in node.items() if key != "name"}
+    sampler = refused("sampler", lambda: instantiate(arguments, _convert_="all"))
+    if not isinstance(sampler, Sampler):
+        raise ConfigError(
+            f"sampler._target_: {arguments['_target_']} makes a {type(sampler).__name__}, expected a Sampler; derive "
+            "its class from safari_bench.samplers.Sampler"
+        )
+    return sampler
 
 
 def dataset_of(node: Mapping[str, Any]) -> Dataset:

@@ -9,24 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from hydra.utils import instantiate
-from PIL import Image as PILImage
 from torch import Tensor
-from torch.nn import functional as F
 
 from safari_bench.cli import conf, settings
-from safari_bench.cli.compose import device_of, limit, prior_of, refused
+from safari_bench.cli.compose import device_of, limit, prior_of, refused, sampler_of
 from safari_bench.cli.explain import explained
 from safari_bench.cli.grids import configurations
+from safari_bench.cli.measured import laid_out, measurement, noise_level
 from safari_bench.cli.precision import set_layout, set_precision
 from safari_bench.cli.schema import check
-from safari_bench.data import open_picture
 from safari_bench.diffusion import Denoiser
 from safari_bench.errors import ConfigError, SafariBenchError
 from safari_bench.ledger import find_run
-from safari_bench.operators import Operator, make_noise
+from safari_bench.operators import Operator
 from safari_bench.priors.windows import Windows
 from safari_bench.rng import Streams
 from safari_bench.runner import Build, Restoration
@@ -35,11 +32,7 @@ from safari_bench.samplers import Sampler
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Result", "estimate_sigma", "load_prior", "quoted", "read_results", "restore"]
-
-#: of rounding to 8 bits, on [-1, 1]
-SIGMA_8_BITS = 2 / 255 / math.sqrt(12)
-Layout = Literal["hwc", "chw", "b"]
+__all__ = ["Result", "load_prior", "quoted", "read_results", "restore"]
 
 
 @dataclass(frozen=True)
@@ -132,7 +125,7 @@ def restore(
         Unsupported: sampler and operator do not go together.
         NotFinite: the sampler diverged.
     """
-    measured, layout, said, bits = _measurement(y)
+    measured, layout, said, bits = measurement(y)
     if draws < 1:
         raise ConfigError(f"draws: got {draws}, expected at least 1")
     words = [f"seed={seed}", *keys]
@@ -143,11 +136,12 @@ def restore(
     words += ["settings=paper"] if denoiser is not None and name is None else []
     build, values = _operator(operator, words, measured)
     denoiser = denoiser or _loaded(values)
-    method = sampler if isinstance(sampler, Sampler) else _sampler(values)
+    method = sampler if isinstance(sampler, Sampler) else sampler_of(values["sampler"])
     kind = build.func if isinstance(build, partial) else build
     if isinstance(kind, type) and issubclass(kind, Operator) and layout == "hwc":
         measured = kind.of_picture(measured)
-    level = _sigma(sigma, values, measured, bits, named=isinstance(operator, str))
+    task = values["task"] if isinstance(operator, str) else None
+    level = noise_level(sigma, task, measured, bits)
     compute, device = values["compute"], device_of(values["compute"]["device"])
     limit(compute)
     set_precision(denoiser, values["precision"], device)
@@ -183,12 +177,7 @@ def restore(
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"operator: {error}") from error
-    x = found.x
-    if layout == "hwc":
-        x = x[:, 0].permute(0, 2, 3, 1)
-    elif layout == "chw":
-        x = x[:, 0]
-    return Result(x, level, found.nfe, time.perf_counter() - begun, values, said)
+    return Result(laid_out(found.x, layout), level, found.nfe, time.perf_counter() - begun, values, said)
 
 
 def read_results(run: str | Path) -> "pd.DataFrame":
@@ -204,20 +193,6 @@ def read_results(run: str | Path) -> "pd.DataFrame":
     from safari_bench.reports.statistics import per_image
 
     return per_image(report([find_run(str(run))]).lines)
-
-
-def estimate_sigma(y: Tensor, bits: int = 8) -> float:
-    """Standard deviation of the noise in pictures (b, c, h, w), at least that of rounding.
-
-    The median of the diagonal details of a Daubechies-2 wavelet, over 0.6745 (Donoho and Johnstone, Biometrika 1994),
-    which is scikit-image's `estimate_sigma` without its dependency on PyWavelets. Fine texture counts as noise.
-    """
-    root = math.sqrt(3)
-    low = torch.tensor([1 + root, 3 + root, 3 - root, 1 - root], dtype=torch.float64) / (4 * math.sqrt(2))
-    high = low.flip(0) * torch.tensor([1, -1, 1, -1])
-    details = F.conv2d(y.double().flatten(0, 1)[:, None], (high[:, None] * high)[None, None], stride=2).flatten(1)
-    found = [float(channel[channel != 0].abs().median()) / 0.6745 for channel in details if channel.any()]
-    return max(float(np.mean(found)) if found else 0.0, SIGMA_8_BITS / float(2 ** (bits - 8)))
 
 
 def quoted(value: object) -> str:
@@ -246,13 +221,6 @@ def _loaded(values: dict[str, Any]) -> Denoiser:
     name, prior = prior_of(json.dumps(values["prior"]))
     prior.name = name  # by which settings are found
     return prior  # type: ignore[no-any-return]
-
-
-def _sampler(values: dict[str, Any]) -> Sampler:
-    arguments = {key: value for key, value in values["sampler"].items() if key != "name"}
-    made = refused("sampler", lambda: instantiate(arguments, _convert_="all"))
-    assert isinstance(made, Sampler)
-    return made
 
 
 def _operator(operator: str | Build, words: list[str], y: Tensor) -> tuple[Build, dict[str, Any]]:
@@ -293,44 +261,6 @@ def _image_shape(build: Build, y: Tensor) -> tuple[int, ...]:
     if y.ndim != 4:
         raise ConfigError(f"y: got shape {tuple(y.shape)}, expected pictures (b, c, h, w) for this operator")
     return tuple(y.shape[1:])
-
-
-def _measurement(y: Any) -> tuple[Tensor, Layout, tuple[str, ...], int]:
-    """y as (b, *m), how the answer is to be laid out, what was done to it, and bits of a sample."""
-    if isinstance(y, str | Path | PILImage.Image):
-        opened = open_picture(y)
-        return opened.x[None], "hwc", opened.said, opened.bits
-    tensor = torch.from_numpy(np.ascontiguousarray(y)) if isinstance(y, np.ndarray) else y
-    if not isinstance(tensor, Tensor):
-        raise ConfigError(f"y: got a {type(y).__name__}, expected a path, a PIL image, an array or a tensor")
-    scaled = tensor.dtype == torch.uint8
-    tensor = tensor.detach().cpu().float()
-    tensor = tensor / 127.5 - 1 if scaled else tensor
-    bits = 8 if scaled else 16
-    if isinstance(y, np.ndarray):
-        picture = tensor[..., None].repeat(1, 1, 3) if tensor.ndim == 2 else tensor
-        if picture.ndim != 3 or picture.shape[-1] not in (1, 3):
-            raise ConfigError(
-                f"y: got an array of shape {y.shape}, expected (h, w) or (h, w, 3); for a batch, a tensor"
-            )
-        return picture.permute(2, 0, 1)[None].contiguous(), "hwc", (), bits
-    if tensor.ndim == 3:
-        return tensor[None], "chw", (), bits
-    return tensor, "b", (), bits
-
-
-def _sigma(sigma: float | str, values: dict[str, Any], y: Tensor, bits: int, *, named: bool) -> float:
-    task = values["task"]
-    if sigma != "auto":
-        if isinstance(sigma, str) or not 0 <= sigma < math.inf:
-            raise ConfigError(f"sigma: got {sigma}, expected a number >= 0 on the [-1, 1] scale, or auto")
-        return float(sigma)
-    if named and task["noise"] != "gaussian":
-        law = {key: task[key] for key in ("sigma", "sigma_range", "rate", "fraction", "quality", "bits")}
-        return float(refused("task", lambda: make_noise(task["noise"], **law)).sigma_y)
-    if y.ndim != 4:
-        raise ConfigError("sigma=auto: y is no picture, so its noise cannot be estimated; give sigma=NUMBER")
-    return estimate_sigma(y, bits)
 
 
 def _window(prior: Any, name: str, windows: int | str, shape: Sequence[int]) -> tuple[int, int, int, tuple[str, ...]]:

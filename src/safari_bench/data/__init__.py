@@ -1,6 +1,6 @@
 """Datasets, their manifests, and the one pixel codec."""
 
-from safari_bench.data.codec import encode_png, from_uint8, read_image, to_uint8
+from safari_bench.data.codec import encode_png, from_uint8, open_raster, read_image, to_uint8
 from safari_bench.data.collections import Ffhq, ImageNet
 from safari_bench.data.contract import DataError, Dataset, Record, TooFew, digest
 from safari_bench.data.folder import Folder
@@ -34,6 +34,7 @@ __all__ = [
     "leaf_picture",
     "manifest_csv",
     "open_picture",
+    "open_raster",
     "read_image",
     "safe_name",
     "textures",

@@ -1,6 +1,8 @@
 """The one pixel codec: floats in [-1, 1] <-> 8 bits <-> files. Nothing else in the project quantises a picture."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from safari_bench.data.contract import DataError, Pixels
 
-__all__ = ["FORMATS", "encode_png", "from_pixels", "from_uint8", "read_image", "to_uint8"]
+__all__ = ["decoding", "encode_png", "from_pixels", "from_uint8", "open_raster", "read_image", "to_uint8"]
 
 #: what is read, whatever a file's name ends in: Pillow would hand an EPS file to Ghostscript, which runs programs
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -72,6 +74,35 @@ def encode_png(x_u8: Tensor) -> bytes:
     return buffer.getvalue()
 
 
+def open_raster(path: Path | str) -> Image.Image:
+    """An image file of one of FORMATS, whatever its name ends in, not decoded yet.
+
+    Raises:
+        ValueError: it is a folder, a pipe or a device. Else what Pillow raises.
+    """
+    if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for ever
+        raise ValueError("no regular file")
+    return Image.open(path, formats=FORMATS)
+
+
+@contextmanager
+def decoding(what: str, remedy: str) -> Iterator[None]:
+    """Meanwhile whatever opening and decoding a file raises becomes a DataError about `what`."""
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{what}: no such file; check the path, or the target if it is a link") from error
+    except PermissionError as error:
+        raise DataError(f"{what}: may not be read; grant read access") from error
+    except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles on
+        raise DataError(
+            f"{what}: cannot be decoded ({type(error).__name__}: {error}); expected a complete image file, this one is "
+            f"truncated, damaged or of another format: {remedy}"
+        ) from error
+
+
 def read_image(path: Path | str, *, turn: bool = True) -> Pixels:
     """Decode an image file to 8-bit RGB, (h, w, 3).
 
@@ -82,21 +113,10 @@ def read_image(path: Path | str, *, turn: bool = True) -> Pixels:
     Raises:
         DataError: if the file is missing, truncated, not an image, or has samples without a known range (32-bit).
     """
-    try:
-        if Path(path).exists() and not Path(path).is_file():
-            raise DataError(f"image {path}: no regular file; expected an image file")
-        with Image.open(path, formats=FORMATS) as file:
-            file.load()
-            image = ImageOps.exif_transpose(file) if turn else file.copy()
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"image {path}: no such file; check the path, or the target if it is a link") from error
-    except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles on
-        raise DataError(
-            f"image {path}: cannot be decoded ({type(error).__name__}: {error}); expected a complete image file, "
-            "this one is truncated, damaged or of another format: fetch it again, or leave it out with dataset.subset"
-        ) from error
+    remedy = "fetch it again, or leave it out with dataset.subset"
+    with decoding(f"image {path}", remedy), open_raster(path) as file:
+        file.load()
+        image = ImageOps.exif_transpose(file) if turn else file.copy()
     return _rgb(image, path)
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
-from safari_bench.data.codec import FORMATS
+from safari_bench.data.codec import decoding, open_raster
 from safari_bench.data.contract import DataError
 
 __all__ = ["Opened", "open_picture"]
@@ -48,24 +48,12 @@ def open_picture(given: Path | str | Image.Image) -> Opened:
             without a known range (32-bit).
     """
     name = "picture" if isinstance(given, Image.Image) else f"picture {given}"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            file = given if isinstance(given, Image.Image) else _open(given, name)
-            _refuse(file, name)
-            quality = _quality(file)
-            file.load()
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{name}: no such file; check the path") from error
-    except PermissionError as error:
-        raise DataError(f"{name}: may not be read; grant read access") from error
-    except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles on
-        raise DataError(
-            f"{name}: cannot be decoded ({type(error).__name__}: {error}); expected a whole PNG, JPEG, WebP, TIFF or "
-            "BMP file"
-        ) from error
+    with decoding(name, "save it again as PNG"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        file = given if isinstance(given, Image.Image) else open_raster(given)
+        _refuse(file, name)
+        quality = _quality(file)
+        file.load()
     said: list[str] = []
     if file.getexif().get(0x0112, 1) != 1:
         said.append("turned upright as its EXIF tag says")
@@ -78,12 +66,6 @@ def open_picture(given: Path | str | Image.Image) -> Opened:
     image = _srgb(image, said)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     return Opened(pixels.float() / 127.5 - 1, tuple(said), quality)
-
-
-def _open(path: Path | str, name: str) -> Image.Image:
-    if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for ever
-        raise DataError(f"{name}: no regular file; expected a picture file")
-    return Image.open(path, formats=FORMATS)
 
 
 def _refuse(file: Image.Image, name: str) -> None:

@@ -58,7 +58,7 @@ class TensorBoard:
             for row in last.head(self.images).itertuples():
                 found = [path for path in pictures(cell, run, str(row.image_file)) if path]
                 if found:
-                    shown = np.hstack([np.asarray(Image.open(path).convert("RGB")) for path in found])
+                    shown = np.hstack([np.asarray(Image.open(path, formats=["PNG"]).convert("RGB")) for path in found])
                     writer.add_image(f"{row.image_id} (restored, reference)", shown, len(last), dataformats="HWC")
         finally:
             self._now = None

@@ -15,6 +15,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 from torch.nn import functional as F
 
+from safari_bench.data import open_raster
 from safari_bench.operators.contract import LinearOperator, reflected
 from safari_bench.operators.masks import Masked
 from safari_bench.operators.motion import Convolution
@@ -209,7 +210,7 @@ def _numbers(given: Grey, what: str) -> tuple[np.ndarray, float]:
     """(h, w) numbers, and the largest that their type can hold; 1 for floats and bools."""
     if isinstance(given, str | Path):
         try:
-            with PILImage.open(given) as file:
+            with open_raster(given) as file:
                 file.load()
                 given = file.copy()
         except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles on

@@ -208,7 +208,9 @@ def _value(line: Line, m: Metric, found: Any) -> str:
     if m.of_set:
         return f"{text} ({found.n})"
     half = (found.ci_high - found.ci_low) / 2
-    return f"{text} ± {half:.{m.digits}f}" if m.interval and math.isfinite(half) else text
+    text = f"{text} ± {half:.{m.digits}f}" if m.interval and math.isfinite(half) else text
+    restored = line.rows.image_id[line.rows.status == "ok"].nunique()
+    return text if found.n == restored else f"{text} ({found.n} of {restored} images)"
 
 
 def _notes(line: Line) -> list[str]:

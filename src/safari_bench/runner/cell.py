@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 from tqdm import tqdm
 
-from safari_bench.data import Record
+from safari_bench.data import DataError, Record
 from safari_bench.data.contract import records_digest
 from safari_bench.ledger import Cell
 from safari_bench.runner.batch import Batch
@@ -40,9 +40,7 @@ def run_cell(job: Job) -> Outcome:
             if len(cell.rows()):
                 _tell(told, cell)
             interrupted = _compute(job, cell, records, missing, told) if missing else False
-        facts = {key: job.run[key] for key in ("version", "machine") if key in job.run}
-        filled = fill_in(cell, job.metrics, facts, job.device, job.label)
-        notes = [f"scored the saved pictures by {', '.join(filled)}"] if filled else []
+        notes = _filled_in(job, cell)
         if len(cell.rows()) == len(records):
             cell.close()
             notes += score_set(cell, job.metrics.sets, job.device, job.label) if job.metrics.sets else []
@@ -58,6 +56,16 @@ def run_cell(job: Job) -> Outcome:
         job.cell_folder,
         notes,
     )
+
+
+def _filled_in(job: Job, cell: Cell) -> list[str]:
+    """Scores that rows lack are computed; a picture that is gone is told and stops nothing."""
+    facts = {key: job.run[key] for key in ("version", "machine") if key in job.run}
+    try:
+        filled = fill_in(cell, job.metrics, facts, job.device, job.label)
+    except DataError as error:
+        return [f"some scores are missing: {error}"]
+    return [f"scored the saved pictures by {', '.join(filled)}"] if filled else []
 
 
 def _tell(told: Sequence[Callable[[pd.DataFrame], None]], cell: Cell) -> None:

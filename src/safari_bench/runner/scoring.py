@@ -128,10 +128,11 @@ def rescore(folder: Path, suite: Suite, run: Mapping[str, Any], device: torch.de
 
 
 def _record(cell: Cell, suite: Suite, run: Mapping[str, Any], columns: list[str]) -> None:
-    """Attaches scored.json: what scored which columns of the saved pictures last, and when."""
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    backbones = {name: told for name, told in suite.describe().items() if name not in suite.absent}
-    attach(cell.folder, "scored", {**run, "when": when, "columns": columns, "backbones": backbones})
+    """Attaches scored.json: which columns were scored from saved pictures, with what weights, and what did it last."""
+    before, now = attached(cell.folder, "scored"), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    told = {name: told for name, told in suite.describe().items() if name in columns and name not in suite.absent}
+    held = {"columns": list(dict.fromkeys([*before.get("columns", []), *columns]))}
+    attach(cell.folder, "scored", {**run, "when": now, **held, "backbones": {**before.get("backbones", {}), **told}})
 
 
 def _files(cell: Cell) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Keys that were given a value and that nothing reads."""
+"""What a person should know of a configuration before it runs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -11,18 +11,23 @@ from safari_bench.cli.conf import root
 from safari_bench.cli.schema import GuidanceConfig, TaskConfig
 from safari_bench.operators import LAWS
 
-__all__ = ["unread"]
+__all__ = ["notes"]
 
 _NOISE = ("sigma", "sigma_range", "rate", "fraction", "quality", "bits")
 
 
-def unread(values: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each group of keys that this sampler or this noise law does not read, though they differ from what
-    ships.
+def notes(values: Mapping[str, Any]) -> Iterator[str]:
+    """One line on pictures that are taken as clean, and one for each group of keys that differ from what ships though
+    this sampler or this noise law does not read them.
 
     Args:
         values: a checked configuration.
     """
+    if values["dataset"]["_target_"] == "safari_bench.data.Folder":
+        yield (
+            "dataset=folder: pictures are taken as clean, degraded by the task and scored against themselves; "
+            "to restore damaged ones: safari-bench restore PICTURE task=..."
+        )
     changed = [f"guidance.{key}" for key, usual in _guidance().items() if values["guidance"].get(key, usual) != usual]
     if changed and not _holds(values["sampler"], "fidelity"):
         yield f"note: sampler={values['sampler']['name']} does not read {', '.join(changed)}"
